@@ -1,0 +1,80 @@
+"""What a failed command tells its user: an exit code, and a message to act on."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from chiasm import errors
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a service of `chiasm up` failed; 2 the request or its usage is wrong; 3 no server is "
+    "available, or it is overloaded; 4 the time ran out; 5 a fault of the server; 130 interrupted."
+)
+
+_EXIT_CODES: dict[type[errors.ChiasmError], int] = {
+    errors.InvalidArgument: 2,
+    errors.NotFound: 2,
+    errors.FailedPrecondition: 2,
+    errors.Unauthenticated: 2,
+    errors.PermissionDenied: 2,
+    errors.Overloaded: 3,
+    errors.Unavailable: 3,
+    errors.Cancelled: 3,
+    errors.DeadlineExceeded: 4,
+    errors.Internal: 5,
+}
+INTERRUPTED = 130
+
+
+@contextmanager
+def explained(address: str, *, as_json: bool = False) -> Iterator[None]:
+    """Ends the command with a message and an exit code when what it wraps fails as a call may.
+
+    `address` is the server that was asked. With `as_json` the message is an object on stdout, else text on stderr.
+    """
+    try:
+        yield
+    except errors.ChiasmError as error:
+        message = explanation(error, address)
+        if as_json:
+            fault = {"code": error.code, "reason": error.reason, "message": message, "field": error.field}
+            print(json.dumps({"error": fault}, ensure_ascii=False), flush=True)
+        else:
+            print(f"chiasm: {message}", file=sys.stderr)
+        raise typer.Exit(_EXIT_CODES[type(error)]) from None
+    except KeyboardInterrupt:
+        print("chiasm: interrupted", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def explanation(error: errors.ChiasmError, address: str) -> str:
+    """What went wrong with a call to `address`, which field, and what to do."""
+    match error:
+        case errors.InvalidArgument() if error.field:
+            return f"{error.message} (field: {error.field})"
+        case errors.NotFound():
+            return f"{error.message}: see `chiasm models`"
+        case errors.Unavailable() if _unreachable(error):
+            return f"no Chiasm gateway answers at {address}: start one with `chiasm up`, or name another with --address"
+        case errors.Unavailable() if not error.reason:
+            return f"the connection to {address} broke: {error.message}; try again"
+        case errors.Overloaded() | errors.Unavailable() if error.retry_after_s is not None:
+            return f"{error.message}; try again in {error.retry_after_s:g} s"
+        case errors.Overloaded() | errors.Unavailable() | errors.Cancelled():
+            return f"{error.message}; try again"
+        case errors.DeadlineExceeded():
+            return f"no whole answer came from {address} in time: give it more with --timeout ({error.message})"
+        case errors.Internal() if error.correlation_id:
+            return f"the server failed: {error.message}; its logs know this as {error.correlation_id}"
+        case errors.Internal():
+            return f"the server failed: {error.message}"
+    return error.message
+
+
+def _unreachable(error: errors.Unavailable) -> bool:
+    """Whether gRPC itself never reached a server. It says so in words alone."""
+    words = error.message.lower()
+    return not error.reason and any(sign in words for sign in ("failed to connect", "resolving", "resolution"))

@@ -1,0 +1,30 @@
+"""The `chiasm` command."""
+
+import typer
+
+from chiasm.command.ask import ask
+from chiasm.command.caption import caption
+from chiasm.command.detect import detect
+from chiasm.command.failures import EXIT_CODES
+from chiasm.command.models import models
+from chiasm.command.read import read
+from chiasm.command.segment import segment
+from chiasm.command.up import up
+
+app = typer.Typer(
+    help="Ask vision-language models about pictures.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # a fault's traceback must not print local values
+)
+for command in (ask, caption, detect, read, segment, models, up):
+    app.command(epilog=EXIT_CODES)(command)
+
+
+def main() -> None:
+    """Runs the command that the arguments name, and exits; see `failures` for the codes."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

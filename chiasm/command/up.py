@@ -1,0 +1,126 @@
+"""`chiasm up`: the local stack in the foreground, with a view of each service."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from chiasm.channel import DEFAULT_ADDRESS
+from chiasm.command.failures import INTERRUPTED
+from chiasm.command.service_process import ServiceDied, ServiceSpec, cancel
+from chiasm.command.stack import Stack
+from chiasm.command.view import View
+
+DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "tiny-paligemma"
+START_TIMEOUT_S = 600.0  # a large checkpoint is read from disk, and may be fetched first
+
+
+def up(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's port; 0 takes a free one.")] = int(
+        DEFAULT_ADDRESS.rpartition(":")[2]
+    ),
+    model: Annotated[
+        str, typer.Option(envvar="CHIASM_PALIGEMMA_MODEL", help="A PaliGemma checkpoint: a folder or a hub name.")
+    ] = str(DEFAULT_MODEL),
+    ready_file: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Where to write the gateway's address once all are ready.")
+    ] = None,
+    log_dir: Annotated[Path, typer.Option(file_okay=False, help="Where each service's output goes.")] = Path(
+        ".chiasm/logs"
+    ),
+) -> None:
+    """Run the local stack, gateway and model server, until Ctrl-C, which drains it."""
+    raise typer.Exit(asyncio.run(_run(local_stack(port, model), ready_file, log_dir)))
+
+
+def local_stack(port: int, model: str) -> list[ServiceSpec]:
+    """PaliGemma with the checkpoint `model`, and a gateway on `port` (0 for a free one) that sends to it."""
+    return [
+        ServiceSpec("paligemma", "services.paligemma", environment={"CHIASM_PALIGEMMA_MODEL": model}),
+        ServiceSpec("gateway", "services.gateway", port=port, addresses={"CHIASM_GATEWAY_TARGETS": "paligemma"}),
+    ]
+
+
+async def _run(specs: list[ServiceSpec], ready_file: Path | None, log_dir: Path) -> int:
+    """Runs the services until a signal or a death; returns the command's exit code."""
+    view = View()
+    stack = Stack(specs, log_dir=log_dir, on_change=view.changed)
+    stopping = _stopping_on_signals()
+    try:
+        with view.live(stack), _announcement(ready_file) as announce:
+            async with stack:
+                await _first(stopping.wait(), _serve(stack, view, announce))
+    except ServiceDied as death:
+        print(f"chiasm: {death}; the end of {death.log_file}:\n{death.log_tail}", file=sys.stderr)
+        return 1
+    except (OSError, TimeoutError) as error:
+        print(f"chiasm: {error}; see {log_dir}", file=sys.stderr)
+        return 1
+    except asyncio.CancelledError:
+        print("chiasm: killed before it was drained", file=sys.stderr)
+        return INTERRUPTED
+    broken = [s for s in stack.services.values() if s.returncode not in (None, 0, -signal.SIGTERM)]
+    for service in broken:
+        print(f"chiasm: not a clean end: {service.death()}; see {service.log_file}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+async def _serve(stack: Stack, view: View, announce: Callable[[str], None]) -> None:
+    """Runs until a service dies; raises what `Stack.wait_ready` and `Stack.wait_death` raise."""
+    await stack.wait_ready(START_TIMEOUT_S)
+    address = stack.services["gateway"].address
+    announce(address)
+    named = "" if address == DEFAULT_ADDRESS else f" --address {address}"
+    view.say(f'ready: try `chiasm ask IMAGE "QUESTION"{named}`; Ctrl-C stops it')
+    await stack.wait_death()
+
+
+def _stopping_on_signals() -> asyncio.Event:
+    """Set by the first SIGINT or SIGTERM; a second one cancels the current task, and with it the draining."""
+    stopping, main, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
+
+    def stop() -> None:
+        if stopping.is_set() and main:
+            main.cancel()
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    return stopping
+
+
+@contextmanager
+def _announcement(ready_file: Path | None) -> Iterator[Callable[[str], None]]:
+    """Writes an address to `ready_file`, whole or not at all; the file is gone before and after."""
+
+    def announce(address: str) -> None:
+        if ready_file:
+            part = ready_file.with_name(f"{ready_file.name}.part")
+            part.write_text(f"{address}\n")
+            part.replace(ready_file)
+
+    def clear() -> None:
+        if ready_file:
+            ready_file.unlink(missing_ok=True)
+
+    clear()
+    try:
+        yield announce
+    finally:
+        clear()
+
+
+async def _first(*steps: Coroutine[Any, Any, object]) -> None:
+    """Runs steps until one of them ends, and raises what it raised."""
+    tasks = [asyncio.create_task(step) for step in steps]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await cancel(tasks)

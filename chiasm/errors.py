@@ -1,0 +1,157 @@
+"""What can go wrong, as exceptions.
+
+ChiasmError
+├── InvalidArgument      the request is wrong; `field` names the part that is
+├── NotFound             no such model
+├── FailedPrecondition   the server lacks something the task needs
+├── Unauthenticated      the server does not know the caller
+├── PermissionDenied     the caller may not do this
+├── Overloaded           the server has as many calls as it takes; `retry_after_s` says when to come again
+├── Unavailable          no server answers, or it is shutting down
+├── DeadlineExceeded     the answer was not complete in the time given
+├── Cancelled            the server or the caller gave the call up
+└── Internal             a fault of the server; `correlation_id` finds it in its logs
+"""
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+
+class ChiasmError(Exception):
+    """A call failed."""
+
+    code = "UNKNOWN"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        field: str = "",
+        retry_after_s: float | None = None,
+        correlation_id: str = "",
+        code: str = "",
+    ) -> None:
+        """Describes a failure.
+
+        Args:
+            message: What went wrong, for a person.
+            reason: A name of `chiasm.v1.ErrorReason` without its prefix; empty when the server gave none.
+            field: The request's field that is wrong, such as `messages[0].parts[0].media`; may be empty.
+            retry_after_s: Seconds to wait before another try, 0 or more; None when the server does not say.
+            correlation_id: Finds the fault in the server's logs; may be empty.
+            code: The name of the gRPC status; the class's own when empty.
+        """
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.field = field
+        self.retry_after_s = retry_after_s
+        self.correlation_id = correlation_id
+        self.code = code or type(self).code
+
+
+class InvalidArgument(ChiasmError):
+    """The request is wrong; `field` names the part that is."""
+
+    code = "INVALID_ARGUMENT"
+
+
+class NotFound(ChiasmError):
+    """No such model is served here."""
+
+    code = "NOT_FOUND"
+
+
+class FailedPrecondition(ChiasmError):
+    """The server lacks something the task needs."""
+
+    code = "FAILED_PRECONDITION"
+
+
+class Unauthenticated(ChiasmError):
+    """The server does not know the caller."""
+
+    code = "UNAUTHENTICATED"
+
+
+class PermissionDenied(ChiasmError):
+    """The caller may not do this."""
+
+    code = "PERMISSION_DENIED"
+
+
+class Overloaded(ChiasmError):
+    """The server has as many calls as it takes."""
+
+    code = "RESOURCE_EXHAUSTED"
+
+
+class Unavailable(ChiasmError):
+    """No server answers, or the one that does is shutting down."""
+
+    code = "UNAVAILABLE"
+
+
+class DeadlineExceeded(ChiasmError):
+    """The answer was not complete in the time given."""
+
+    code = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(ChiasmError):
+    """The server or the caller gave the call up."""
+
+    code = "CANCELLED"
+
+
+class Internal(ChiasmError):
+    """A fault of the server."""
+
+    code = "INTERNAL"
+
+
+_BY_CODE: dict[str, type[ChiasmError]] = {
+    error.code: error
+    for error in (
+        InvalidArgument,
+        NotFound,
+        FailedPrecondition,
+        Unauthenticated,
+        PermissionDenied,
+        Overloaded,
+        Unavailable,
+        DeadlineExceeded,
+        Cancelled,
+        Internal,
+    )
+} | {"UNIMPLEMENTED": FailedPrecondition, "OUT_OF_RANGE": InvalidArgument}
+
+
+def from_rpc_error(error: grpc.RpcError) -> ChiasmError:
+    """The exception for a failed call, with what its AIP-193 details say. Codes without a class become `Internal`."""
+    code = error.code().name
+    info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
+    for detail in _status(error).details:
+        for known in (info, bad_request, retry):
+            detail.Unpack(known)
+    return _BY_CODE.get(code, Internal)(
+        error.details() or code,
+        reason=info.reason,
+        field=bad_request.field_violations[0].field if bad_request.field_violations else "",
+        retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,
+        correlation_id=info.metadata.get("correlation_id", ""),
+        code=code,
+    )
+
+
+def _status(error: grpc.RpcError) -> Status:
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            try:
+                return Status.FromString(value)
+            except DecodeError:
+                break  # what a broken proxy left; the status itself still stands
+    return Status()
