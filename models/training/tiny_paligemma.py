@@ -3,7 +3,7 @@
     python -m models.training.tiny_paligemma --work runs/tiny-paligemma
 
 First the vision tower alone learns to say, patch by patch, which shape and colour it sees and
-where that shape's box lies; then the whole model learns to answer. Runs on 2 CPU cores, resumes
+where that shape's box lies; then the language model learns to answer from what the tower sees. Runs on 2 CPU cores, resumes
 from the newest checkpoint in `--work`, and writes the export to `--out` at the end.
 """
 
@@ -81,8 +81,12 @@ def train_tower(model: PaliGemmaForConditionalGeneration, args: argparse.Namespa
 
 
 def train_answers(model: PaliGemmaForConditionalGeneration, processor: PaliGemmaProcessor, args: argparse.Namespace) -> None:
-    """Next-token loss on answers only, under the prefix-LM mask; the tower learns along."""
-    parameters = list(model.parameters())
+    """Next-token loss on answers only, under the prefix-LM mask.
+
+    The tower stays as it is: the gradients of an untrained language model would undo what it learned.
+    """
+    model.model.vision_tower.requires_grad_(False)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.95), weight_decay=0.02)
     first_loc = processor.tokenizer.convert_tokens_to_ids("<loc0000>")
     newest = args.work / "answers.pt"

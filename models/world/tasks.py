@@ -20,7 +20,7 @@ class Example:
 
 def sample_example(scene: Scene, rng: random.Random) -> Example:
     """One example about `scene`, drawn by `rng`; kinds are balanced to what is hard to learn."""
-    makers = (_color, _color, _shape, _count, _count, _count, _exists, _caption, _detect, _detect)
+    makers = (_color, _color, _shape, _count, _count, _count, _exists, _caption, _caption, _caption, _detect, _detect)
     return rng.choice(makers)(scene, rng)
 
 
