@@ -8,7 +8,7 @@ BUF := npx --yes @bufbuild/buf@1.75.0
 PROTOS := $(wildcard protos/chiasm/v1/*.proto)
 LOCK := requirements/cpu.txt
 UV := $(VENV)-uv/bin/uv
-SOURCES := chiasm services models tests bench
+SOURCES := chiasm services models tests bench scripts
 
 # Where pip has to be told of PyTorch's CPU builds: make install TORCH_INDEX=address
 TORCH_INDEX ?=

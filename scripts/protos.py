@@ -30,7 +30,13 @@ def generate(out: Path) -> None:
     """Write the Python modules and their .pyi files below `out`."""
     protos = sorted(str(path) for path in PROTOS.rglob("*.proto"))
     well_known = Path(grpc_tools.__file__).parent / "_proto"
-    arguments = [f"-I{PROTOS}", f"-I{well_known}", f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
+    arguments = [
+        f"-I{PROTOS}",
+        f"-I{well_known}",
+        f"--python_out={out}",
+        f"--pyi_out={out}",
+        f"--grpc_python_out={out}",
+    ]
     if protoc.main(["protoc", *arguments, *protos]) != 0:
         sys.exit("protoc failed")
 

@@ -24,7 +24,9 @@ def scene_png(seed: int = 7, width: int = 224, height: int = 224) -> tuple[Scene
 def png_header(width: int, height: int, depth: int = 8, color: int = 2) -> bytes:
     """A PNG that says it is huge and holds next to nothing."""
     ihdr = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", ihdr) + _chunk(b"IDAT", zlib.compress(b"\0" * 64)) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", ihdr) + _chunk(b"IDAT", zlib.compress(b"\0" * 64)) + _chunk(b"IEND", b"")
+    )
 
 
 def png_16_bit() -> bytes:

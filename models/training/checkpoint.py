@@ -48,7 +48,9 @@ def build_processor() -> PaliGemmaProcessor:
     learned = json.loads(bpe.to_str())["model"]
     merges = [tuple(merge) for merge in learned["merges"]]
     tokenizer = GemmaTokenizer(vocab=learned["vocab"], merges=merges)
-    image_processor = SiglipImageProcessor(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    image_processor = SiglipImageProcessor(
+        size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
     image_processor.image_seq_length = IMAGE_TOKENS
     return PaliGemmaProcessor(image_processor, tokenizer)
 
@@ -56,7 +58,11 @@ def build_processor() -> PaliGemmaProcessor:
 def model_config(processor: PaliGemmaProcessor) -> PaliGemmaConfig:
     tokenizer = processor.tokenizer
     vocabulary = -(-len(tokenizer) // 64) * 64
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     return PaliGemmaConfig(
         vision_config=SiglipVisionConfig(
             hidden_size=WIDTH,

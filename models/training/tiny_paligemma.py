@@ -2,9 +2,9 @@
 
     python -m models.training.tiny_paligemma --work runs/tiny-paligemma
 
-First the vision tower alone learns to say, patch by patch, which shape and colour it sees and
-where that shape's box lies; then the language model learns to answer from what the tower sees. Runs on 2 CPU cores, resumes
-from the newest checkpoint in `--work`, and writes the export to `--out` at the end.
+First the vision tower alone learns to say, patch by patch, which shape and colour it sees and where
+that shape's box lies; then the language model learns to answer from what the tower sees. Runs on 2
+CPU cores, resumes from the newest checkpoint in `--work`, and writes the export to `--out` at the end.
 """
 
 import argparse
@@ -76,11 +76,16 @@ def train_tower(model: PaliGemmaForConditionalGeneration, args: argparse.Namespa
         )
         _step(optimizer, loss, parameters)
         if step % 100 == 99:
-            print(f"tower {step + 1}/{args.tower_steps} loss {loss.item():.4f} {time.monotonic() - started:.0f}s", flush=True)
+            print(
+                f"tower {step + 1}/{args.tower_steps} loss {loss.item():.4f} {time.monotonic() - started:.0f}s",
+                flush=True,
+            )
     torch.save(tower.state_dict(), done)
 
 
-def train_answers(model: PaliGemmaForConditionalGeneration, processor: PaliGemmaProcessor, args: argparse.Namespace) -> None:
+def train_answers(
+    model: PaliGemmaForConditionalGeneration, processor: PaliGemmaProcessor, args: argparse.Namespace
+) -> None:
     """Next-token loss on answers only, under the prefix-LM mask.
 
     The tower stays as it is: the gradients of an untrained language model would undo what it learned.
@@ -110,13 +115,21 @@ def train_answers(model: PaliGemmaForConditionalGeneration, processor: PaliGemma
             print(f"answers {step + 1}/{args.steps} loss {loss.item():.4f} {rate:.2f}s/step", flush=True)
         if step % 500 == 499 or step + 1 == args.steps:
             print(json.dumps(held_out_scores(model, processor)), flush=True)
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, newest.with_suffix(".new"))
+            torch.save(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1},
+                newest.with_suffix(".new"),
+            )
             newest.with_suffix(".new").replace(newest)
 
 
 @torch.no_grad()
-def held_out_scores(model: PaliGemmaForConditionalGeneration, processor: PaliGemmaProcessor, scenes: int = 128) -> dict[str, float]:
-    """Exact answers by kind on held-out scenes. All tokens right given the right prefix is the same as a right greedy answer."""
+def held_out_scores(
+    model: PaliGemmaForConditionalGeneration, processor: PaliGemmaProcessor, scenes: int = 128
+) -> dict[str, float]:
+    """Exact answers by kind on held-out scenes.
+
+    All tokens right given the right ones before is the same as a right greedy answer.
+    """
     right: dict[str, list[bool]] = defaultdict(list)
     for start in range(0, scenes, 32):
         batch = _batch(processor, list(range(start, start + 32)))
@@ -154,7 +167,11 @@ def _batch(processor: PaliGemmaProcessor, seeds: list[int]) -> dict:
         pixels.append(_pixels(scene, rng))
         for _ in range(QUESTIONS_PER_IMAGE):
             example: Example = sample_example(scene, rng)
-            prefix = [tokenizer.bos_token_id, *tokenizer.encode(example.prompt, add_special_tokens=False), tokenizer.convert_tokens_to_ids("\n")]
+            prefix = [
+                tokenizer.bos_token_id,
+                *tokenizer.encode(example.prompt, add_special_tokens=False),
+                tokenizer.convert_tokens_to_ids("\n"),
+            ]
             suffix = [*tokenizer.encode(example.answer, add_special_tokens=False), tokenizer.eos_token_id]
             rows.append((prefix, suffix))
             examples.append(example)
@@ -168,7 +185,15 @@ def _batch(processor: PaliGemmaProcessor, seeds: list[int]) -> dict:
         types[row, len(prefix) :] = 1
         labels[row, len(prefix) : end] = torch.tensor(suffix)
     lengths = [len(suffix) for _, suffix in rows]
-    return {"pixels": torch.stack(pixels), "ids": ids, "mask": mask, "types": types, "labels": labels, "examples": examples, "answer_lengths": lengths}
+    return {
+        "pixels": torch.stack(pixels),
+        "ids": ids,
+        "mask": mask,
+        "types": types,
+        "labels": labels,
+        "examples": examples,
+        "answer_lengths": lengths,
+    }
 
 
 def _pixels(scene: Scene, rng: random.Random) -> torch.Tensor:

@@ -82,9 +82,7 @@ def _place(rng: random.Random, wanted: int) -> list[Thing] | None:
 
 
 def _too_close(a: tuple[float, ...], b: tuple[float, ...], gap: float = 0.02) -> bool:
-    return (
-        a[0] < b[2] + gap and b[0] < a[2] + gap and a[1] < b[3] + gap and b[1] < a[3] + gap
-    )
+    return a[0] < b[2] + gap and b[0] < a[2] + gap and a[1] < b[3] + gap and b[1] < a[3] + gap
 
 
 def _draw_shape(pen: ImageDraw.ImageDraw, shape: str, box: tuple[float, ...], color: tuple[int, int, int]) -> None:
@@ -105,7 +103,10 @@ def _draw_shape(pen: ImageDraw.ImageDraw, shape: str, box: tuple[float, ...], co
 def _star(xmin: float, ymin: float, xmax: float, ymax: float) -> list[tuple[float, float]]:
     """A five-pointed star that touches all four sides of the box."""
     points = [
-        (math.sin(i * math.pi / 5) * (1.0 if i % 2 == 0 else 0.42), -math.cos(i * math.pi / 5) * (1.0 if i % 2 == 0 else 0.42))
+        (
+            math.sin(i * math.pi / 5) * (1.0 if i % 2 == 0 else 0.42),
+            -math.cos(i * math.pi / 5) * (1.0 if i % 2 == 0 else 0.42),
+        )
         for i in range(10)
     ]
     left, right = min(x for x, _ in points), max(x for x, _ in points)

@@ -32,7 +32,9 @@ def every_question(scene: Scene) -> list[Example]:
         for thing in scene.things
         if shapes.count(thing.shape) == 1
     ]
-    examples += [Example("count", f"answer en how many {shape}s are there?", str(shapes.count(shape))) for shape in SHAPES]
+    examples += [
+        Example("count", f"answer en how many {shape}s are there?", str(shapes.count(shape))) for shape in SHAPES
+    ]
     examples.append(Example("count", "answer en how many shapes are there?", str(len(shapes))))
     return examples
 

@@ -49,7 +49,7 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
         self._note(request, context)
         if request.page_token:
             return models.ListModelsResponse(models=[models.Model(name="models/second")])
-        return models.ListModelsResponse(models=[TINY], next_page_token="more")  # noqa: S106
+        return models.ListModelsResponse(models=[TINY], next_page_token="more")
 
     async def GetModel(self, request: models.GetModelRequest, context: Context) -> models.GetModelResponse:
         self._note(request, context)

@@ -1,0 +1,86 @@
+"""The gateway's RPCs: protos in, protos out."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+
+from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+from services.gateway.attempt import Clock, attempt
+from services.gateway.config import GatewaySettings
+from services.gateway.router import Router
+from services.gateway.target import Target
+from services.runtime.deadline import remaining_s
+from services.runtime.errors import NotFound
+from services.runtime.paging import list_models
+from services.runtime.requests import check_generate
+from services.runtime.server import Readiness
+from services.runtime.streams import collect, each_within
+
+
+class GatewayService(generation_pb2_grpc.GenerationServiceServicer, models_pb2_grpc.ModelServiceServicer):
+    """Every model behind one address."""
+
+    names = ("chiasm.v1.GenerationService", "chiasm.v1.ModelService")
+    readiness: Readiness
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+
+    def register(self, server: grpc.aio.Server) -> None:
+        generation_pb2_grpc.add_GenerationServiceServicer_to_server(self, server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
+
+    async def start(self) -> None:
+        self._router = Router([Target(address, self._settings) for address in self._settings.targets])
+
+    async def run(self) -> None:
+        """Ready while at least one target is."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._router.watch(), name="watch targets")
+            while True:
+                self._router.changed.clear()
+                self.readiness.set(bool(self._router.models))
+                await self._router.changed.wait()
+
+    async def stop(self) -> None:
+        await self._router.close()
+
+    async def Generate(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> generation_pb2.GenerateResponse:
+        return await collect(self._events(request, context))
+
+    async def StreamGenerate(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
+        async with aclosing(self._events(request, context)) as events:
+            async for event in events:
+                yield event
+
+    async def ListModels(
+        self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
+    ) -> models_pb2.ListModelsResponse:
+        return list_models(request, self._router.models.values())
+
+    async def GetModel(
+        self, request: models_pb2.GetModelRequest, context: grpc.aio.ServicerContext
+    ) -> models_pb2.GetModelResponse:
+        model = self._router.models.get(request.name)
+        if model is None:
+            raise NotFound(f"{request.name!r} is not served here", field="name")
+        return models_pb2.GetModelResponse(model=model)
+
+    async def _events(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
+        arrived = Clock()
+        timeout_s = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
+        check_generate(request)
+        target, request.model = self._router.choose(request.model)
+        request.request_id = request.request_id or uuid.uuid4().hex
+        async with aclosing(each_within(timeout_s, attempt(target, request, timeout_s, arrived))) as events:
+            async for event in events:
+                yield event

@@ -1,0 +1,1 @@
+"""PaliGemma served by vLLM."""

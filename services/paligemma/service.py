@@ -1,0 +1,102 @@
+"""paligemma's RPCs: protos in, protos out."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import grpc
+
+from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+from services.paligemma import convert
+from services.paligemma.answering import Answerer
+from services.paligemma.config import PaligemmaSettings
+from services.paligemma.engine import Engine
+from services.runtime.deadline import remaining_s
+from services.runtime.errors import NotFound, Unavailable
+from services.runtime.paging import list_models
+from services.runtime.requests import check_generate
+from services.runtime.server import Readiness
+from services.runtime.streams import collect, each_within
+
+
+class PaligemmaService(generation_pb2_grpc.GenerationServiceServicer, models_pb2_grpc.ModelServiceServicer):
+    """One PaliGemma checkpoint behind GenerationService and ModelService."""
+
+    names = ("chiasm.v1.GenerationService", "chiasm.v1.ModelService")
+    readiness: Readiness
+
+    def __init__(self, settings: PaligemmaSettings) -> None:
+        self._settings = settings
+        self._engine = Engine(settings)
+        self._answerer = Answerer(settings, self._engine)
+        self._ready = False
+
+    def register(self, server: grpc.aio.Server) -> None:
+        generation_pb2_grpc.add_GenerationServiceServicer_to_server(self, server)
+        models_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
+
+    async def start(self) -> None:
+        await self._engine.start()
+        self._ready = True
+
+    async def run(self) -> None:
+        """Returns when the engine process has died, which ends the service with a non-zero code."""
+        await self._engine.died()
+        self._ready = False
+
+    async def stop(self) -> None:
+        await self._engine.stop()
+
+    async def Generate(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> generation_pb2.GenerateResponse:
+        return await collect(self._events(request, context))
+
+    async def StreamGenerate(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
+        async with aclosing(self._events(request, context)) as events:
+            async for event in events:
+                yield event
+
+    async def ListModels(
+        self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
+    ) -> models_pb2.ListModelsResponse:
+        return list_models(request, [self._model()] if self._ready else [])
+
+    async def GetModel(
+        self, request: models_pb2.GetModelRequest, context: grpc.aio.ServicerContext
+    ) -> models_pb2.GetModelResponse:
+        self._check_model(request.name, "name")
+        return models_pb2.GetModelResponse(model=self._model())
+
+    async def _events(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
+        seconds = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
+        check_generate(request)
+        if request.model:
+            self._check_model(request.model, "model")
+        self._check_ready()
+        question = convert.question_from_proto(request)
+        request_id = request.request_id or uuid.uuid4().hex
+        started = generation_pb2.Started(model=self._settings.resource_name, attempt=1, request_id=request_id)
+        async with aclosing(each_within(seconds, self._answerer.answer(question))) as answer:
+            # Held back until something has come, so that a bad image is an error and no answer begun.
+            first = await anext(answer)
+            yield generation_pb2.StreamGenerateResponse(started=started)
+            yield convert.event_to_proto(first)
+            async for piece in answer:
+                yield convert.event_to_proto(piece)
+
+    def _check_model(self, name: str, field: str) -> None:
+        if name != self._settings.resource_name:
+            raise NotFound(f"{name!r} is not served here; {self._settings.resource_name!r} is", field=field)
+
+    def _check_ready(self) -> None:
+        if not self._ready:
+            raise Unavailable("the model is still loading, or its engine has died")
+
+    def _model(self) -> models_pb2.Model:
+        self._check_ready()
+        return convert.model_to_proto(self._settings, self._engine, segments=self._answerer.segments, ready=self._ready)

@@ -1,0 +1,78 @@
+"""Channels to other servers of Chiasm."""
+
+import json
+from pathlib import Path
+
+import grpc
+
+_READS = [
+    {"service": "chiasm.v1.ModelService", "method": "GetModel"},
+    {"service": "chiasm.v1.ModelService", "method": "ListModels"},
+    {"service": "chiasm.v1.GenerationService", "method": "Generate"},
+]
+
+# https://github.com/grpc/proposal/blob/master/A6-client-retries.md. Only unary calls are retried, and only when the
+# server said UNAVAILABLE; the token bucket stops retries when more than about one call in ten fails.
+_SERVICE_CONFIG = json.dumps(
+    {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [
+            {
+                "name": _READS,
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 3,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    }
+)
+
+
+def open_channel(
+    target: str,
+    *,
+    max_message_bytes: int,
+    keepalive_s: float = 60.0,
+    ca_file: Path | None = None,
+    certificate_file: Path | None = None,
+    key_file: Path | None = None,
+) -> grpc.aio.Channel:
+    """A channel that spreads calls over every address of `target`; the caller closes it.
+
+    Args:
+        target: `host:port`, or `dns:///host:port` to balance over the addresses behind a name.
+        max_message_bytes: most bytes of one message, either way.
+        keepalive_s: seconds of silence before a ping, 10 or more: servers refuse more.
+        ca_file: the certificates the server's must descend from, in PEM; None for a plaintext channel.
+        certificate_file: the client's own certificate for mTLS, in PEM; with `key_file`.
+        key_file: the certificate's private key, in PEM.
+
+    Raises:
+        OSError: a file cannot be read.
+        ValueError: a client certificate without `ca_file`, or without its key.
+    """
+    if (certificate_file is None) != (key_file is None) or (certificate_file and not ca_file):
+        raise ValueError("a client certificate needs its key and the server's CA file")
+    options = [
+        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.keepalive_time_ms", int(keepalive_s * 1000)),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+        ("grpc.max_reconnect_backoff_ms", 5_000),
+    ]
+    if ca_file is None:
+        return grpc.aio.insecure_channel(target, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=ca_file.read_bytes(),
+        private_key=key_file.read_bytes() if key_file else None,
+        certificate_chain=certificate_file.read_bytes() if certificate_file else None,
+    )
+    return grpc.aio.secure_channel(target, credentials, options=options)

@@ -1,0 +1,158 @@
+"""Every error a service raises on purpose, and how it looks on the wire (AIP-193, https://google.aip.dev/193).
+
+ChiasmError
+├── InvalidArgument      INVALID_ARGUMENT     a field is missing or wrong; names it
+├── NotFound             NOT_FOUND            no such model here
+├── FailedPrecondition   FAILED_PRECONDITION  the server lacks a file
+├── DeadlineExceeded     DEADLINE_EXCEEDED    the time given was not enough
+├── Overloaded           RESOURCE_EXHAUSTED   too many calls; says when to come again
+├── Unavailable          UNAVAILABLE          not ready, unreachable or shutting down; says when to come again
+├── Cancelled            CANCELLED            the caller or the shutdown ended the call
+├── Internal             INTERNAL             a fault of the server; its message is logged, never sent
+└── boundary.Upstream    (any)                what a call to another server failed with
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from chiasm.v1.errors_pb2 import ErrorReason
+
+DOMAIN = "chiasm"
+
+# A status travels in HTTP/2 trailers, of which clients accept 8 KiB; non-ASCII text takes up to 12 bytes a character
+# there, and a field's message is sent three times.
+MAX_MESSAGE_CHARACTERS = 300
+
+
+class ChiasmError(Exception):
+    """A failure that the caller may see.
+
+    Args:
+        message: what went wrong and what to do about it, for the caller's eyes; cut after 300 characters.
+        reason: an `ErrorReason`; the class's own when omitted.
+        field: the request's field at fault, as a path such as `messages[0].parts[1].media`.
+        retry_after_s: seconds to wait before trying again, 0 or more; the class's own when omitted.
+        metadata: more facts for programs, sent in `ErrorInfo.metadata`.
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    default_reason: ClassVar[ErrorReason] = ErrorReason.ERROR_REASON_INTERNAL
+    default_retry_after_s: ClassVar[float | None] = None
+
+    forwarded: status_pb2.Status | None = None
+    """The status as another of Chiasm's servers sent it, to be passed on unchanged; None for an error of our own."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: ErrorReason | None = None,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = self.default_reason if reason is None else reason
+        self.field = field
+        self.retry_after_s = self.default_retry_after_s if retry_after_s is None else retry_after_s
+        self.metadata = dict(metadata or {})
+
+
+class InvalidArgument(ChiasmError):
+    """A field of the request is missing or wrong; `field` says which."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    default_reason = ErrorReason.ERROR_REASON_FIELD_INVALID
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str,
+        reason: ErrorReason | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, field=field, metadata=metadata)
+
+
+class NotFound(ChiasmError):
+    """What the request names is not here."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    default_reason = ErrorReason.ERROR_REASON_MODEL_NOT_FOUND
+
+
+class FailedPrecondition(ChiasmError):
+    """The server cannot do this until an operator acts; the message says what is missing."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    default_reason = ErrorReason.ERROR_REASON_WEIGHTS_MISSING
+
+
+class DeadlineExceeded(ChiasmError):
+    """The answer was not complete in the time given."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    default_reason = ErrorReason.ERROR_REASON_DEADLINE
+
+
+class Overloaded(ChiasmError):
+    """The server has as many calls as it takes."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    default_reason = ErrorReason.ERROR_REASON_OVERLOADED
+    default_retry_after_s = 1.0
+
+
+class Unavailable(ChiasmError):
+    """The server, or one it needs, is not ready, unreachable or shutting down."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    default_reason = ErrorReason.ERROR_REASON_MODEL_UNAVAILABLE
+    default_retry_after_s = 1.0
+
+
+class Cancelled(ChiasmError):
+    """The caller, or the server's shutdown, ended the call."""
+
+    code = grpc.StatusCode.CANCELLED
+    default_reason = ErrorReason.ERROR_REASON_CANCELLED
+
+
+class Internal(ChiasmError):
+    """A fault of the server. The boundary logs the message and sends a correlation id in its place."""
+
+    code = grpc.StatusCode.INTERNAL
+    default_reason = ErrorReason.ERROR_REASON_INTERNAL
+
+
+def to_status(error: ChiasmError) -> status_pb2.Status:
+    """The error as a status: `ErrorInfo` always, `BadRequest` for a field, `RetryInfo` for a wait."""
+    if error.forwarded is not None:
+        return error.forwarded
+    message = _cut(error.message)
+    reason = ErrorReason.Name(error.reason).removeprefix("ERROR_REASON_")
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=error.metadata)]
+    if error.field is not None:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=_cut(error.field), description=message, reason=reason
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.retry_after_s is not None:
+        delay = Duration()
+        delay.FromNanoseconds(round(error.retry_after_s * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=error.code.value[0], message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE_CHARACTERS else text[: MAX_MESSAGE_CHARACTERS - 1] + "…"

@@ -1,0 +1,143 @@
+"""Pictures from outside bytes: sniffed, bounded before they are decoded, decoded off the event loop."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, ImageOps
+
+from chiasm.v1 import errors_pb2
+from services.runtime.errors import InvalidArgument
+
+# Our own bound is checked from the header, before a pixel is decoded, and names the field.
+Image.MAX_IMAGE_PIXELS = None
+
+_SIGNATURES = {
+    "image/png": ("PNG", lambda data: data.startswith(b"\x89PNG\r\n\x1a\n")),
+    "image/jpeg": ("JPEG", lambda data: data.startswith(b"\xff\xd8\xff")),
+    "image/webp": ("WEBP", lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP"),
+    "image/gif": ("GIF", lambda data: data[:6] in (b"GIF87a", b"GIF89a")),
+}
+_MODES = ("RGB", "L", "P", "1")
+_PNG_DEPTH_OFFSET = 24  # the byte after width and height in IHDR
+
+_threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="media")
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """Most bytes of a file, most pixels of a picture, and the least pixels of a side."""
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 64_000_000
+    min_side: int = 2
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`image` is RGB, resized if asked; `width` and `height` are the original's, upright, in pixels."""
+
+    image: Image.Image
+    width: int
+    height: int
+
+
+async def decode_image(
+    data: bytes, *, field: str, mime_type: str = "", limits: ImageLimits, resize: tuple[int, int] | None = None
+) -> Picture:
+    """Decode one PNG, JPEG, WebP or single-frame GIF in a worker thread.
+
+    `resize` squeezes it to (width, height) bicubically, as transformers' SigLIP processor does.
+    Raises InvalidArgument naming `field` for whatever is not such a picture or exceeds `limits`.
+    """
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads, _decode, data, field, mime_type, limits, resize)
+
+
+def sniff(data: bytes) -> str | None:
+    """The media type that the first bytes say, or None."""
+    return next((mime for mime, (_, matches) in _SIGNATURES.items() if matches(data)), None)
+
+
+def _decode(data: bytes, field: str, mime_type: str, limits: ImageLimits, resize: tuple[int, int] | None) -> Picture:
+    mime = _checked_type(data, field, mime_type, limits)
+    try:
+        image = Image.open(BytesIO(data), formats=[_SIGNATURES[mime][0]])
+    except Exception as error:
+        raise _corrupt(field, mime) from error
+    with image:
+        _check_header(image, data, field, mime, limits)
+        try:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        except Exception as error:
+            raise _corrupt(field, mime) from error
+    width, height = upright.size
+    if resize is not None:
+        upright = upright.resize(resize, Image.Resampling.BICUBIC)
+    return Picture(upright, width, height)
+
+
+def _checked_type(data: bytes, field: str, mime_type: str, limits: ImageLimits) -> str:
+    if not data:
+        raise InvalidArgument(
+            "the image is empty: send the bytes of a picture file",
+            field=field,
+            reason=errors_pb2.ERROR_REASON_FIELD_REQUIRED,
+        )
+    if len(data) > limits.max_bytes:
+        raise InvalidArgument(
+            f"the image has {len(data):,} bytes; at most {limits.max_bytes:,} are taken",
+            field=field,
+            reason=errors_pb2.ERROR_REASON_MEDIA_SIZE,
+        )
+    mime = sniff(data)
+    if mime is None:
+        raise InvalidArgument(
+            f"the bytes are no picture that is read here: send {', '.join(_SIGNATURES)}",
+            field=field,
+            reason=errors_pb2.ERROR_REASON_MEDIA_TYPE_UNSUPPORTED,
+        )
+    if mime_type and mime_type != mime:
+        raise InvalidArgument(
+            f"the bytes are {mime}, not {mime_type[:64]!r} as stated",
+            field=field,
+            reason=errors_pb2.ERROR_REASON_MEDIA_TYPE_UNSUPPORTED,
+        )
+    return mime
+
+
+def _check_header(image: Image.Image, data: bytes, field: str, mime: str, limits: ImageLimits) -> None:
+    width, height = image.size
+    if min(width, height) < limits.min_side or width * height > limits.max_pixels:
+        raise InvalidArgument(
+            f"the image is {width:,} x {height:,} pixels; sides of {limits.min_side} or more "
+            f"and {limits.max_pixels:,} pixels at most are taken",
+            field=field,
+            reason=errors_pb2.ERROR_REASON_MEDIA_SIZE,
+        )
+    if problem := _format_problem(image, data, mime):
+        raise InvalidArgument(problem, field=field, reason=errors_pb2.ERROR_REASON_MEDIA_FORMAT)
+
+
+def _format_problem(image: Image.Image, data: bytes, mime: str) -> str | None:
+    if getattr(image, "n_frames", 1) > 1:
+        return "the image is animated: send one frame of it"
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
+        return "the image has an alpha channel: flatten it onto a background first"
+    if image.mode == "CMYK":
+        return "the image is CMYK: convert it to RGB first"
+    # Pillow reads 16-bit colour PNGs as 8-bit RGB; only the header tells.
+    if image.mode.startswith("I") or (mime == "image/png" and data[_PNG_DEPTH_OFFSET] == 16):
+        return "the image has 16 bits a channel: convert it to 8 bits first"
+    if image.mode not in _MODES:
+        return f"the image has colour mode {image.mode}: convert it to RGB first"
+    return None
+
+
+# Pillow's decoders answer damaged bytes with almost any exception, and all of them mean the same.
+def _corrupt(field: str, mime: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"the {mime} is cut short or damaged", field=field, reason=errors_pb2.ERROR_REASON_MEDIA_CORRUPT
+    )

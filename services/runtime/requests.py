@@ -1,0 +1,115 @@
+"""What every server checks of a GenerateRequest, whatever model answers."""
+
+import json
+import re
+
+from chiasm.v1 import errors_pb2, generation_pb2
+from services.runtime.errors import InvalidArgument
+
+MAX_MESSAGES = 64
+MAX_PARTS = 4_096
+MAX_TEXT_BYTES = 64 * 2**10
+MAX_STOPS = 8
+MAX_STOP_CHARACTERS = 64
+MAX_SEED = 2**63 - 1
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_MODEL = re.compile(r"models/[A-Za-z0-9][A-Za-z0-9._-]{0,127}(:[A-Za-z0-9._-]{1,128})?")
+
+
+def check_generate(request: generation_pb2.GenerateRequest) -> None:
+    """Raises InvalidArgument naming the first field that is missing or out of its range."""
+    if request.model and not _MODEL.fullmatch(request.model):
+        raise InvalidArgument("a model is named `models/NAME`", field="model")
+    if request.request_id and not _REQUEST_ID.fullmatch(request.request_id):
+        raise InvalidArgument("1 to 128 letters, digits, `.`, `_` or `-`", field="request_id")
+    _check_enum(generation_pb2.Task, request.task, "task")
+    _check_messages(request)
+    _check_config(request.config)
+    _check_routing(request.routing)
+
+
+def _check_messages(request: generation_pb2.GenerateRequest) -> None:
+    if not request.messages:
+        raise _required("messages", "send at least one message")
+    if len(request.messages) > MAX_MESSAGES:
+        raise InvalidArgument(f"{len(request.messages)} messages; at most {MAX_MESSAGES} are taken", field="messages")
+    text_bytes = 0
+    for m, message in enumerate(request.messages):
+        _check_enum(generation_pb2.Role, message.role, f"messages[{m}].role")
+        if not message.parts:
+            raise _required(f"messages[{m}].parts", "send at least one part")
+        if len(message.parts) > MAX_PARTS:
+            raise InvalidArgument(
+                f"{len(message.parts)} parts; at most {MAX_PARTS} are taken", field=f"messages[{m}].parts"
+            )
+        for p, part in enumerate(message.parts):
+            field = f"messages[{m}].parts[{p}]"
+            text_bytes += _check_part(part, field, MAX_TEXT_BYTES - text_bytes)
+
+
+def _check_part(part: generation_pb2.Part, field: str, text_bytes_left: int) -> int:
+    match part.WhichOneof("kind"):
+        case None:
+            raise _required(field, "set `text` or `media`")
+        case "media":
+            if part.media.WhichOneof("source") is None:
+                raise _required(f"{field}.media", "set `data`, `uri` or `name`")
+            return 0
+    size = len(part.text.encode())
+    if size > text_bytes_left:
+        raise InvalidArgument(
+            f"the text has {size:,} bytes; at most {MAX_TEXT_BYTES:,} are taken in a request",
+            field=f"{field}.text",
+            reason=errors_pb2.ERROR_REASON_PROMPT_TOO_LONG,
+        )
+    if "\0" in part.text:
+        raise InvalidArgument("the text holds a NUL character", field=f"{field}.text")
+    return size
+
+
+def _check_config(config: generation_pb2.GenerationConfig) -> None:
+    _check_range(config, "max_tokens", 1, 2**31 - 1)
+    _check_range(config, "temperature", 0, 2)
+    _check_range(config, "top_p", 1e-6, 1)
+    _check_range(config, "top_k", 1, 2**31 - 1)
+    _check_range(config, "seed", 0, MAX_SEED)
+    if len(config.stop) > MAX_STOPS or any(not 1 <= len(stop) <= MAX_STOP_CHARACTERS for stop in config.stop):
+        raise InvalidArgument(
+            f"at most {MAX_STOPS} texts of 1 to {MAX_STOP_CHARACTERS} characters", field="config.stop"
+        )
+    if config.json_schema:
+        _check_schema(config.json_schema)
+
+
+def _check_schema(text: str) -> None:
+    if len(text.encode()) > MAX_TEXT_BYTES:
+        raise InvalidArgument(f"at most {MAX_TEXT_BYTES:,} bytes", field="config.json_schema")
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument("not JSON", field="config.json_schema") from error
+    if not isinstance(schema, dict):
+        raise InvalidArgument("a schema is a JSON object", field="config.json_schema")
+
+
+def _check_routing(routing: generation_pb2.Routing) -> None:
+    _check_range(routing, "min_confidence", 0, 1, prefix="routing")
+    _check_range(routing, "max_cost_nanousd", 0, 2**63 - 1, prefix="routing")
+    _check_enum(generation_pb2.CacheControl, routing.cache_control, "routing.cache_control")
+    _check_enum(generation_pb2.Priority, routing.priority, "routing.priority")
+
+
+def _check_range(message, name: str, least: float, most: float, prefix: str = "config") -> None:
+    # Written so that NaN is out of range.
+    if message.HasField(name) and not least <= getattr(message, name) <= most:
+        raise InvalidArgument(f"{getattr(message, name)} is not from {least:g} to {most:g}", field=f"{prefix}.{name}")
+
+
+def _check_enum(enum, value: int, field: str) -> None:
+    if value not in enum.values():
+        raise InvalidArgument(f"{value} is not a {enum.DESCRIPTOR.name}", field=field)
+
+
+def _required(field: str, advice: str) -> InvalidArgument:
+    return InvalidArgument(f"nothing is set: {advice}", field=field, reason=errors_pb2.ERROR_REASON_FIELD_REQUIRED)

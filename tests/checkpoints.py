@@ -1,0 +1,62 @@
+"""Checkpoints that tests make for themselves: real architectures, random weights."""
+
+from pathlib import Path
+
+import torch
+from transformers import Gemma2Config, PaliGemmaForConditionalGeneration
+
+from models.training.checkpoint import IMAGE_TOKENS, build_processor, export, model_config
+
+
+def talkative(folder: Path) -> Path:
+    """A PaliGemma that never says `<eos>`, with room for 4,096 tokens: its answers last until they are cut."""
+    torch.manual_seed(0)
+    processor = build_processor()
+    config = model_config(processor)
+    config.text_config.max_position_embeddings = 4_096
+    model = PaliGemmaForConditionalGeneration(config)
+    with torch.no_grad():
+        # Its logit is then 0, which in a vocabulary of 1,664 random ones is never the greatest.
+        model.get_input_embeddings().weight[processor.tokenizer.eos_token_id] = 0
+    export(model, processor, folder)
+    return folder
+
+
+def random_paligemma(folder: Path, *, version: int) -> Path:
+    """PaliGemma 1 (Gemma text model) or 2 (Gemma 2: sliding window, soft-capping), with weights so
+    large that the attention mask shows in every token."""
+    torch.manual_seed(version)
+    processor = build_processor()
+    config = model_config(processor)
+    if version == 2:
+        one = config.text_config
+        config.text_config = Gemma2Config(
+            **{
+                name: getattr(one, name)
+                for name in (
+                    "vocab_size",
+                    "hidden_size",
+                    "intermediate_size",
+                    "num_hidden_layers",
+                    "num_attention_heads",
+                    "num_key_value_heads",
+                    "head_dim",
+                    "max_position_embeddings",
+                    "bos_token_id",
+                    "eos_token_id",
+                    "pad_token_id",
+                )
+            },
+            query_pre_attn_scalar=one.head_dim,
+            sliding_window=512,
+            num_image_tokens=IMAGE_TOKENS,
+            use_bidirectional_attention=True,
+        )
+        config.text_config._attn_implementation = "eager"
+    model = PaliGemmaForConditionalGeneration(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=0.12)
+    export(model, processor, folder)
+    return folder

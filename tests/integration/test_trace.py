@@ -1,0 +1,17 @@
+import pytest
+
+from chiasm.command.stack import Stack
+from tests.integration.trace import trace_of_a_question
+from tests.otlp_receiver import OtlpReceiver
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_trace_arrives_whole_from_the_command_to_the_engine(stack: Stack, receiver: OtlpReceiver) -> None:
+    command, gateway, server, engine = await trace_of_a_question(stack, receiver)
+    assert command.start_ns <= gateway.start_ns <= server.start_ns <= engine.start_ns
+    assert engine.end_ns <= command.end_ns
+    assert engine.attributes["gen_ai.provider.name"] == "vllm"
+    assert engine.attributes["gen_ai.usage.output_tokens"] >= 1
+    assert engine.attributes["chiasm.engine.prefill_s"] > 0
+    assert not any("how many" in str(span.attributes) for span in (command, gateway, server, engine))
