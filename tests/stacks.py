@@ -9,7 +9,8 @@ from chiasm.command.service_process import ServiceSpec
 from chiasm.command.stack import Stack
 
 READY_TIMEOUT_S = 240.0
-TINY = Path(__file__).parent.parent / "models" / "tiny-paligemma"
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "models" / "tiny-paligemma"
 
 
 @asynccontextmanager

@@ -33,6 +33,7 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
         self.metadata: list[dict[str, str | bytes]] = []
         self.stream: StreamScript = whole_stream
         self.unary: UnaryScript = whole_answer
+        self.pages = [[TINY], [models.Model(name="models/second")]]
 
     async def StreamGenerate(
         self, request: generation.GenerateRequest, context: Context
@@ -47,9 +48,9 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
 
     async def ListModels(self, request: models.ListModelsRequest, context: Context) -> models.ListModelsResponse:
         self._note(request, context)
-        if request.page_token:
-            return models.ListModelsResponse(models=[models.Model(name="models/second")])
-        return models.ListModelsResponse(models=[TINY], next_page_token="more")
+        page = int(request.page_token or 0)
+        token = str(page + 1) if page + 1 < len(self.pages) else ""
+        return models.ListModelsResponse(models=self.pages[page], next_page_token=token)
 
     async def GetModel(self, request: models.GetModelRequest, context: Context) -> models.GetModelResponse:
         self._note(request, context)

@@ -1,0 +1,12 @@
+"""The gateway: SIGTERM under load."""
+
+from tests.shows.draining import draining
+from tests.shows.figures import Figure
+
+
+async def drain() -> list[Figure]:
+    """SIGTERM to the gateway with 32 streams in flight and 32 calls arriving"""
+    return await draining("gateway", calls=32)
+
+
+SHOWS = (drain,)
