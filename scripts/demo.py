@@ -26,9 +26,7 @@ def main() -> None:
         )
         try:
             address = wait_for(ready_file, stack)
-            print(
-                f"\nthe stack is up after {time.monotonic() - started:.1f} s; asking about {PICTURE.relative_to(ROOT)}\n"
-            )
+            print(f"\nthe stack is up after {time.monotonic() - started:.1f} s\n", flush=True)
             wrong = [question for question, answer in QUESTIONS.items() if ask(address, question) != answer]
         finally:
             left = stop(stack)

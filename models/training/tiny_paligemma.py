@@ -39,13 +39,20 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     args.work.mkdir(parents=True, exist_ok=True)
-    processor = build_processor()
+    processor = _processor(args.work / "processor")
     model = PaliGemmaForConditionalGeneration(model_config(processor))
     print(f"parameters: {sum(p.numel() for p in model.parameters()):,}", flush=True)
     train_tower(model, args)
     train_answers(model, processor, args)
     export(model, processor, args.out)
     print(f"exported to {args.out}")
+
+
+def _processor(folder: Path) -> PaliGemmaProcessor:
+    """The processor of this run; kept, because a checkpoint means nothing under another tokenizer."""
+    if not folder.exists():
+        build_processor().save_pretrained(folder)
+    return PaliGemmaProcessor.from_pretrained(folder)
 
 
 def train_tower(model: PaliGemmaForConditionalGeneration, args: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ class Example:
 
 def sample_example(scene: Scene, rng: random.Random) -> Example:
     """One example about `scene`, drawn by `rng`; kinds are balanced to what is hard to learn."""
-    makers = (_color, _color, _shape, _count, _count, _count, _exists, _caption, _caption, _caption, _detect, _detect)
+    makers = (*4 * (_color,), *2 * (_shape,), *3 * (_count,), *2 * (_caption,), *2 * (_detect,), _exists)
     return rng.choice(makers)(scene, rng)
 
 
@@ -63,17 +63,21 @@ def _ask(rng: random.Random, question: str) -> str:
 
 
 def _color(scene: Scene, rng: random.Random) -> Example:
-    thing = rng.choice(scene.things)
-    if sum(other.shape == thing.shape for other in scene.things) != 1:
+    shapes = [thing.shape for thing in scene.things]
+    unique = [thing for thing in scene.things if shapes.count(thing.shape) == 1]
+    if not unique:
         return _count(scene, rng)
+    thing = rng.choice(unique)
     word = rng.choice(("color", "color", "colour"))
     return Example("color", _ask(rng, f"what {word} is the {thing.shape}?"), thing.color)
 
 
 def _shape(scene: Scene, rng: random.Random) -> Example:
-    thing = rng.choice(scene.things)
-    if sum(other.color == thing.color for other in scene.things) != 1:
+    colors = [thing.color for thing in scene.things]
+    unique = [thing for thing in scene.things if colors.count(thing.color) == 1]
+    if not unique:
         return _exists(scene, rng)
+    thing = rng.choice(unique)
     question = rng.choice((f"what shape is {thing.color}?", f"which shape is {thing.color}?"))
     return Example("shape", _ask(rng, question), thing.shape)
 

@@ -27,6 +27,9 @@ from vllm.v1.attention.backend import (
     subclass_attention_backend,
 )
 
+# Those whose `causal` may be a tensor, a value for each request.
+EXACT_BACKENDS = ("CPU_ATTN", "TRITON_ATTN")
+
 
 class ProcessingInfo(PaliGemmaProcessingInfo):
     def get_vision_encoder_info(self) -> SiglipEncoderInfo:
@@ -76,9 +79,9 @@ class ExactPaliGemmaForConditionalGeneration(PaliGemmaForConditionalGeneration):
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         for layer in self.language_model.model.layers:
             attention = layer.self_attn.attn
-            if not attention.attn_backend.supports_non_causal():
+            if attention.attn_backend.get_name() not in EXACT_BACKENDS:
                 raise RuntimeError(
-                    f"attention backend {attention.attn_backend.get_name()} cannot attend bidirectionally, "
-                    "and PaliGemma answers wrongly without: choose another with VLLM_ATTENTION_BACKEND"
+                    f"attention back end {attention.attn_backend.get_name()} cannot attend both ways request by "
+                    f"request, and PaliGemma answers wrongly without: use {' or '.join(EXACT_BACKENDS)}"
                 )
             attention.attn_backend = prefix_lm_backend(attention.attn_backend)

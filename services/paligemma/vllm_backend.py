@@ -67,6 +67,7 @@ async def load(settings: PaligemmaSettings, stats: LatestStats) -> "AsyncLLM":
 def _engine_config(settings: PaligemmaSettings) -> Any:
     from vllm import AsyncEngineArgs
     from vllm.platforms import current_platform
+    from vllm.v1.attention.backends.registry import AttentionBackendEnum
 
     on_cpu = current_platform.is_cpu()
     args: dict[str, Any] = {
@@ -86,6 +87,7 @@ def _engine_config(settings: PaligemmaSettings) -> Any:
     }
     if not on_cpu:
         args["gpu_memory_utilization"] = settings.gpu_memory_share
+        args["attention_backend"] = AttentionBackendEnum.TRITON_ATTN
     probe = AsyncEngineArgs(**args).create_model_config()
     args["max_num_batched_tokens"] = max(8192, 4 * probe.max_model_len)
     return AsyncEngineArgs(**args).create_engine_config()

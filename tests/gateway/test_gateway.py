@@ -130,7 +130,7 @@ async def test_models_of_every_target_are_listed_and_chosen_by_name(tmp_path: Pa
     async with scripted.serving() as one, scripted.serving() as two:
         two.pages = [[models_pb2.Model(name="models/other", ready=True)]]
         async with gateway(tmp_path, one.address, two.address) as client:
-            while len(models := await client.models()) < 2:  # the gateway looks at one after the other
+            while len(models := await client.models()) < 2:  # noqa: ASYNC110 - ready at the first of the two
                 await asyncio.sleep(0.01)
             assert [model.name for model in models] == ["models/other", "models/tiny"]
             await client.ask(PNG, "how many?", model="models/other")

@@ -1,0 +1,33 @@
+"""The README says what there is: every setting, and no command that is not there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from chiasm.command.main import app
+from services.gateway.config import GatewaySettings
+from services.paligemma.config import PaligemmaSettings
+from services.runtime.config import ServiceSettings
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings, PaligemmaSettings])
+def test_every_setting_is_in_its_table(settings: type[ServiceSettings]) -> None:
+    heading = "every service" if settings is ServiceSettings else settings.service
+    table = README.split(f"| setting of {'the ' if heading == 'gateway' else ''}{heading} |")[1].split("\n\n")[0]
+    own = settings.model_fields.keys() - (set() if settings is ServiceSettings else ServiceSettings.model_fields.keys())
+    named = {name.lower() for name in re.findall(r"`([A-Z_]+)`", table)}
+    assert own <= named
+
+
+def test_every_command_is_there() -> None:
+    commands = {command.callback.__name__ for command in app.registered_commands}
+    assert set(re.findall(r"bin/chiasm ([a-z]+)|`chiasm ([a-z]+) ", README)) <= commands
+
+
+def test_every_make_target_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
