@@ -7,31 +7,25 @@ from contextlib import aclosing
 
 import grpc
 
-from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+from chiasm.v1 import generation_pb2, models_pb2
 from services.gateway.attempt import Clock, attempt
 from services.gateway.config import GatewaySettings
 from services.gateway.router import Router
 from services.gateway.target import Target
 from services.runtime.deadline import remaining_s
 from services.runtime.errors import NotFound
+from services.runtime.generation import GenerationServer
 from services.runtime.paging import list_models
 from services.runtime.requests import check_generate
-from services.runtime.server import Readiness
-from services.runtime.streams import collect, each_within
+from services.runtime.streams import each_within
 
 
-class GatewayService(generation_pb2_grpc.GenerationServiceServicer, models_pb2_grpc.ModelServiceServicer):
+class GatewayService(GenerationServer):
     """Every model behind one address."""
-
-    names = ("chiasm.v1.GenerationService", "chiasm.v1.ModelService")
-    readiness: Readiness
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-
-    def register(self, server: grpc.aio.Server) -> None:
-        generation_pb2_grpc.add_GenerationServiceServicer_to_server(self, server)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
+        self._router = Router(())
 
     async def start(self) -> None:
         self._router = Router([Target(address, self._settings) for address in self._settings.targets])
@@ -48,18 +42,6 @@ class GatewayService(generation_pb2_grpc.GenerationServiceServicer, models_pb2_g
     async def stop(self) -> None:
         await self._router.close()
 
-    async def Generate(
-        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
-    ) -> generation_pb2.GenerateResponse:
-        return await collect(self._events(request, context))
-
-    async def StreamGenerate(
-        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
-        async with aclosing(self._events(request, context)) as events:
-            async for event in events:
-                yield event
-
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.ListModelsResponse:
@@ -73,7 +55,7 @@ class GatewayService(generation_pb2_grpc.GenerationServiceServicer, models_pb2_g
             raise NotFound(f"{request.name!r} is not served here", field="name")
         return models_pb2.GetModelResponse(model=model)
 
-    async def _events(
+    async def events(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
         arrived = Clock()

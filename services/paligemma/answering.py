@@ -81,9 +81,8 @@ class Answerer:
                 "segmentation needs the mask decoder's weights: "
                 "set CHIASM_PALIGEMMA_MASK_DECODER_FILE to Google's vae-oid.npz"
             )
-        prompt = self._engine.encode(
-            build_prompt(question.task, question.text, field=question.text_field), field=question.text_field
-        )
+        words = build_prompt(question.task, question.text, field=question.text_field)
+        prompt = await asyncio.to_thread(self._engine.encode, words, field=question.text_field)
         side = self._engine.facts.image_size
         picture = await decode_image(
             question.image,

@@ -6,34 +6,27 @@ from contextlib import aclosing
 
 import grpc
 
-from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+from chiasm.v1 import generation_pb2, models_pb2
 from services.paligemma import convert
 from services.paligemma.answering import Answerer
 from services.paligemma.config import PaligemmaSettings
 from services.paligemma.engine import Engine
 from services.runtime.deadline import remaining_s
 from services.runtime.errors import NotFound, Unavailable
+from services.runtime.generation import GenerationServer
 from services.runtime.paging import list_models
 from services.runtime.requests import check_generate
-from services.runtime.server import Readiness
-from services.runtime.streams import collect, each_within
+from services.runtime.streams import each_within
 
 
-class PaligemmaService(generation_pb2_grpc.GenerationServiceServicer, models_pb2_grpc.ModelServiceServicer):
+class PaligemmaService(GenerationServer):
     """One PaliGemma checkpoint behind GenerationService and ModelService."""
-
-    names = ("chiasm.v1.GenerationService", "chiasm.v1.ModelService")
-    readiness: Readiness
 
     def __init__(self, settings: PaligemmaSettings) -> None:
         self._settings = settings
         self._engine = Engine(settings)
         self._answerer = Answerer(settings, self._engine)
         self._ready = False
-
-    def register(self, server: grpc.aio.Server) -> None:
-        generation_pb2_grpc.add_GenerationServiceServicer_to_server(self, server)
-        models_pb2_grpc.add_ModelServiceServicer_to_server(self, server)
 
     async def start(self) -> None:
         await self._engine.start()
@@ -47,18 +40,6 @@ class PaligemmaService(generation_pb2_grpc.GenerationServiceServicer, models_pb2
     async def stop(self) -> None:
         await self._engine.stop()
 
-    async def Generate(
-        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
-    ) -> generation_pb2.GenerateResponse:
-        return await collect(self._events(request, context))
-
-    async def StreamGenerate(
-        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
-        async with aclosing(self._events(request, context)) as events:
-            async for event in events:
-                yield event
-
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.ListModelsResponse:
@@ -70,7 +51,7 @@ class PaligemmaService(generation_pb2_grpc.GenerationServiceServicer, models_pb2
         self._check_model(request.name, "name")
         return models_pb2.GetModelResponse(model=self._model())
 
-    async def _events(
+    async def events(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
         seconds = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
