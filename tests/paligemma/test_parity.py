@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 def parity(model: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.paligemma.parity", str(model)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=170)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr[-4_000:]
     return json.loads(done.stdout.splitlines()[-1])
 
