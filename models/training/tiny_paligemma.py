@@ -32,6 +32,8 @@ QUESTIONS_PER_IMAGE = 4
 IGNORE = -100
 # Location tokens are many and hard; at full weight they drown the words.
 LOC_WEIGHT = 0.2
+# Of the language model's learning rate, once the tower learns along.
+TOWER_SHARE = 0.2
 
 
 def main() -> None:
@@ -64,11 +66,12 @@ def train_tower(model: PaliGemmaForConditionalGeneration, args: argparse.Namespa
     tower = model.model.vision_tower
     head = nn.Linear(tower.config.hidden_size, len(SHAPES) + 1 + len(COLORS) + 4)
     parameters = [*tower.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
+    groups = [{"params": parameters, "share": 1.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
     started = time.monotonic()
     for step in range(args.tower_steps):
         _set_rate(optimizer, 1e-3, step, args.tower_steps)
-        scenes = [sample_scene(_train_seed(step, i, stage=0)) for i in range(64)]
+        scenes = [sample_scene(train_seed(step, i, stage=0)) for i in range(64)]
         pixels = torch.stack([_pixels(scene, random.Random(i)) for i, scene in enumerate(scenes)])
         target = torch.from_numpy(np.stack([_patch_targets(scene) for scene in scenes]))
         with torch.autocast("cpu", torch.bfloat16):
@@ -95,11 +98,14 @@ def train_answers(
 ) -> None:
     """Next-token loss on answers only, under the prefix-LM mask.
 
-    The tower stays as it is: the gradients of an untrained language model would undo what it learned.
+    The tower stays as it is for the first half: the gradients of an untrained language model would
+    undo what it learned.
     """
-    model.model.vision_tower.requires_grad_(False)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=args.rate, betas=(0.9, 0.95), weight_decay=0.02)
+    tower = list(model.model.vision_tower.parameters())
+    language = [parameter for name, parameter in model.named_parameters() if "vision_tower" not in name]
+    parameters = language + tower
+    groups = [{"params": language, "share": 1.0}, {"params": tower, "share": TOWER_SHARE}]
+    optimizer = torch.optim.AdamW(groups, lr=args.rate, betas=(0.9, 0.95), weight_decay=0.02)
     first_loc = processor.tokenizer.convert_tokens_to_ids("<loc0000>")
     newest = args.work / "answers.pt"
     first = 0
@@ -111,7 +117,8 @@ def train_answers(
     started = time.monotonic()
     for step in range(first, args.steps):
         _set_rate(optimizer, args.rate, step, args.steps)
-        batch = _batch(processor, [_train_seed(step, i, stage=1) for i in range(args.images)])
+        model.model.vision_tower.requires_grad_(step >= args.steps // 2)
+        batch = _batch(processor, [train_seed(step, i, stage=1) for i in range(args.images)])
         with torch.autocast("cpu", torch.bfloat16):
             logits, labels = _answer_logits(model, batch)
         weights = torch.where(labels >= first_loc, LOC_WEIGHT, 1.0)
@@ -221,7 +228,7 @@ def _patch_targets(scene: Scene) -> np.ndarray:
     return target.reshape(-1, 6)
 
 
-def _train_seed(step: int, index: int, stage: int) -> int:
+def train_seed(step: int, index: int, stage: int) -> int:
     return HELD_OUT_SEEDS + stage * 1_000_000_000 + step * 1_000 + index
 
 
@@ -229,7 +236,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, steps: i
     warm = min(1.0, (step + 1) / 100)
     cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
     for group in optimizer.param_groups:
-        group["lr"] = peak * warm * max(cosine, 0.02)
+        group["lr"] = group["share"] * peak * warm * max(cosine, 0.02)
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: torch.Tensor, parameters: list[nn.Parameter]) -> None:

@@ -20,7 +20,7 @@ class Example:
 
 def sample_example(scene: Scene, rng: random.Random) -> Example:
     """One example about `scene`, drawn by `rng`; kinds are balanced to what is hard to learn."""
-    makers = (*4 * (_color,), *2 * (_shape,), *3 * (_count,), *2 * (_caption,), *2 * (_detect,), _exists)
+    makers = (*6 * (_color,), *2 * (_shape,), *4 * (_count,), *2 * (_caption,), _detect, _exists)
     return rng.choice(makers)(scene, rng)
 
 

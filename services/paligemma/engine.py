@@ -9,17 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from opentelemetry import trace
 from PIL import Image
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_ENGINE_FAILED, ERROR_REASON_PROMPT_TOO_LONG
 from services.paligemma import vllm_backend
 from services.paligemma.config import PaligemmaSettings
 from services.paligemma.locations import Token, Vocabulary
-from services.runtime import names
+from services.paligemma.observation import Observation
 from services.runtime.errors import InvalidArgument, Unavailable
-
-tracer = trace.get_tracer(__name__)
 
 DEATH_POLL_S = 0.25
 CONTROL_TOKENS = ("<pad>", "<eos>", "<bos>", "<image>")
@@ -127,37 +124,20 @@ class Engine:
 
         Closing the iterator frees the engine's slot. Raises Unavailable when the engine has died.
         """
-        span = self._start_span()
-        written, stats = 0, None
+        read = self.facts.image_tokens + 1 + len(prompt)
+        observation = Observation(self._settings.resource_name, read=read)
         self._in_flight += 1
         try:
             async with aclosing(self._outputs(prompt, image, sampling)) as outputs:
                 async for output in outputs:
-                    written += len(output.outputs[0].token_ids)
-                    stats = output.metrics or stats
+                    observation.wrote(len(output.outputs[0].token_ids), output.metrics)
                     yield _output(output)
         except Unavailable as error:
-            span.set_status(trace.StatusCode.ERROR, error.message)
+            observation.failed(error.message)
             raise
         finally:
             self._in_flight -= 1
-            span.set_attribute(names.GEN_AI_USAGE_INPUT_TOKENS, self.facts.image_tokens + 1 + len(prompt))
-            span.set_attribute(names.GEN_AI_USAGE_OUTPUT_TOKENS, written)
-            span.set_attributes(vllm_backend.times(stats))
-            span.end()
-
-    def _start_span(self) -> trace.Span:
-        """A span that is nobody's parent: as the current one it would leak out of the generator between pieces."""
-        model = self._settings.resource_name
-        return tracer.start_span(
-            f"generate_content {model}",
-            kind=trace.SpanKind.CLIENT,
-            attributes={
-                names.GEN_AI_OPERATION_NAME: "generate_content",
-                names.GEN_AI_PROVIDER_NAME: "vllm",
-                names.GEN_AI_REQUEST_MODEL: model,
-            },
-        )
+            observation.end()
 
     async def _outputs(
         self, prompt: list[int], image: Image.Image, sampling: Sampling

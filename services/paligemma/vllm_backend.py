@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vllm import SamplingParams
     from vllm.outputs import RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
-    from vllm.v1.metrics.stats import RequestStateStats, SchedulerStats
+    from vllm.v1.metrics.stats import SchedulerStats
 
     from services.paligemma.engine import Sampling
 
@@ -30,7 +30,6 @@ __all__ = [
     "revision",
     "sampling_params",
     "shut_down",
-    "times",
 ]
 
 _HASH_BLOCK = 2**20
@@ -141,17 +140,6 @@ def sampling_params(sampling: "Sampling", max_context_tokens: int) -> "SamplingP
         skip_special_tokens=False,
         output_kind=RequestOutputKind.DELTA,
     )
-
-
-def times(stats: "RequestStateStats | None") -> dict[str, float]:
-    """Seconds a request spent queued, in prefill and in decode, as span attributes."""
-    if stats is None or not stats.first_token_ts:
-        return {}
-    return {
-        "chiasm.engine.queue_s": stats.scheduled_ts - stats.queued_ts,
-        "chiasm.engine.prefill_s": stats.first_token_ts - stats.scheduled_ts,
-        "chiasm.engine.decode_s": stats.last_token_ts - stats.first_token_ts,
-    }
 
 
 def engine_dead_error() -> type[Exception]:

@@ -4,6 +4,9 @@ from chiasm.command.stack import Stack
 from tests.integration.trace import trace_of_a_question
 from tests.otlp_receiver import OtlpReceiver
 
+METRICS = {"rpc.server.call.duration", "gen_ai.server.request.duration", "gen_ai.server.time_to_first_token"}
+METRICS_S = 40.0  # sent every 15 s
+
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -14,4 +17,5 @@ async def test_a_trace_arrives_whole_from_the_command_to_the_engine(stack: Stack
     assert engine.attributes["gen_ai.provider.name"] == "vllm"
     assert engine.attributes["gen_ai.usage.output_tokens"] >= 1
     assert engine.attributes["chiasm.engine.prefill_s"] > 0
+    await receiver.wait_for(lambda _: receiver.metric_names >= METRICS, METRICS_S)
     assert not any("how many" in str(span.attributes) for span in (command, gateway, server, engine))
