@@ -8,6 +8,8 @@ from pathlib import Path
 import grpc
 from opentelemetry import propagate
 
+from chiasm.errors import InvalidArgument
+
 DEFAULT_ADDRESS = "127.0.0.1:8700"
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 
@@ -54,8 +56,11 @@ class Tls:
         return cls(*files) if any(files) else None
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Reads the files. Raises OSError when one cannot be read."""
-        ca, key, cert = (file and file.read_bytes() for file in (self.ca_file, self.key_file, self.cert_file))
+        """Reads the files. Raises InvalidArgument when one cannot be read."""
+        try:
+            ca, key, cert = (file and file.read_bytes() for file in (self.ca_file, self.key_file, self.cert_file))
+        except OSError as error:
+            raise InvalidArgument(f"{error.filename}: {error.strerror}", field="tls") from error
         return grpc.ssl_channel_credentials(ca, key, cert)
 
 

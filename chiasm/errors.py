@@ -137,6 +137,10 @@ def from_rpc_error(error: grpc.RpcError) -> ChiasmError:
     for detail in _status(error).details:
         for known in (info, bad_request, retry):
             detail.Unpack(known)
+    if code == "RESOURCE_EXHAUSTED" and not info.reason and "larger than max" in (error.details() or ""):
+        return InvalidArgument(
+            "the request is larger than the server takes: send smaller pictures", reason="MESSAGE_SIZE"
+        )
     return _BY_CODE.get(code, Internal)(
         error.details() or code,
         reason=info.reason,

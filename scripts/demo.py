@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "shapes.png"
 QUESTIONS = {"how many circles are there?": "2", "what color is the star?": "red"}
 START_TIMEOUT_S = 300
-STOP_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 160
 
 
 def main() -> None:

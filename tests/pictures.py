@@ -49,6 +49,7 @@ def bad_images() -> dict[str, tuple[bytes, str]]:
     frames = [_photo(), Image.new("RGB", (64, 64), "red")]
     jpeg = encoded(_photo(size=(256, 256)), "JPEG", quality=95)
     png = encoded(_photo(size=(256, 256)))
+    gif = encoded(_photo(), "GIF")
     return {
         "empty": (b"", "FIELD_REQUIRED"),
         "text file": (b"Once upon a time there was no picture.\n" * 40, "MEDIA_TYPE_UNSUPPORTED"),
@@ -64,6 +65,9 @@ def bad_images() -> dict[str, tuple[bytes, str]]:
         "16-bit colour": (png_16_bit(), "MEDIA_FORMAT"),
         "animated gif": (encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), "MEDIA_FORMAT"),
         "animated webp": (encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]), "MEDIA_FORMAT"),
+        "gif with a broken trailer": (gif[:-1] + b"!", "MEDIA_CORRUPT"),
+        "gif with half an extension": (gif[:-1] + b"!\xf9\x01\x01\x00;", "MEDIA_CORRUPT"),
+        "gif with half a frame": (gif[:-1] + b",\x00\x00;", "MEDIA_CORRUPT"),
         "alpha": (encoded(_photo("RGBA")), "MEDIA_FORMAT"),
         "grey with alpha": (encoded(_photo("LA")), "MEDIA_FORMAT"),
     }

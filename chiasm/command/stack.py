@@ -22,7 +22,7 @@ class Stack:
         specs: Sequence[ServiceSpec],
         *,
         log_dir: Path,
-        drain_timeout_s: float = 30.0,
+        drain_timeout_s: float = 75.0,
         on_change: Callable[[ServiceProcess], None] = lambda service: None,
     ) -> None:
         """Nothing runs yet.

@@ -1,5 +1,6 @@
 """Settings of the gateway: `CHIASM_GATEWAY_*`."""
 
+import json
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -15,7 +16,7 @@ class GatewaySettings(ServiceSettings):
     port: int = Field(8700, ge=0, le=65_535)
     """The port to listen on; 0 for a free one."""
     targets: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("127.0.0.1:8701",)
-    """Model servers, separated by commas: `host:port`, or `dns:///host:port` to balance over replicas."""
+    """Model servers, separated by commas or as a JSON list: `host:port`, or `dns:///host:port` for its replicas."""
     target_ca_file: Path | None = None
     """What the model servers' certificates descend from, in PEM; plaintext when None."""
     target_certificate_file: Path | None = None
@@ -34,4 +35,6 @@ class GatewaySettings(ServiceSettings):
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):
             return value
+        if value.startswith("["):
+            return json.loads(value)
         return tuple(target.strip() for target in value.split(",") if target.strip())

@@ -29,7 +29,7 @@ class Router:
     def choose(self, model: str) -> tuple[Target, str]:
         """The target for `model` and the model's name; any model where `model` is empty.
 
-        Raises Unavailable when no target is ready, NotFound when none serves `model`.
+        Raises Unavailable when no target is ready, or none that serves `model`; NotFound when none ever has.
         """
         ready = [target for target in self._targets if target.models]
         if not ready:
@@ -37,6 +37,8 @@ class Router:
         for target in ready:
             if not model or model in target.models:
                 return target, model or min(target.models)
+        if any(model in target.known for target in self._targets):
+            raise Unavailable(f"the servers of {model!r} are not ready, or none can be reached")
         raise NotFound(f"{model!r} is not served here; {', '.join(sorted(self.models))} is", field="model")
 
     async def close(self) -> None:

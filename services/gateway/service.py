@@ -1,7 +1,6 @@
 """The gateway's RPCs: protos in, protos out."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -16,7 +15,7 @@ from services.runtime.deadline import remaining_s
 from services.runtime.errors import NotFound
 from services.runtime.generation import GenerationServer
 from services.runtime.paging import list_models
-from services.runtime.requests import check_generate
+from services.runtime.requests import check_generate, name_request
 from services.runtime.streams import each_within
 
 
@@ -62,7 +61,7 @@ class GatewayService(GenerationServer):
         timeout_s = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
         check_generate(request)
         target, request.model = self._router.choose(request.model)
-        request.request_id = request.request_id or uuid.uuid4().hex
+        name_request(request)
         async with aclosing(each_within(timeout_s, attempt(target, request, timeout_s, arrived))) as events:
             async for event in events:
                 yield event

@@ -15,6 +15,8 @@ from services.runtime.telemetry import traced_metadata
 logger = logging.getLogger(__name__)
 
 LIST_TIMEOUT_S = 5.0
+# Said by a server that is there, but has more to do than it can.
+_BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class Target:
@@ -23,6 +25,7 @@ class Target:
     def __init__(self, address: str, settings: GatewaySettings) -> None:
         self.address = address
         self.models: dict[str, models_pb2.Model] = {}
+        self.known: set[str] = set()
         self._refresh_s = settings.refresh_s
         self._channel = open_channel(
             address,
@@ -42,6 +45,7 @@ class Target:
                 logger.info("target changed", extra={"target": self.address, "models": sorted(models)})
                 changed.set()
             self.models = models
+            self.known |= models.keys()
             await asyncio.sleep(self._refresh_s)
 
     async def _list(self) -> dict[str, models_pb2.Model]:
@@ -56,7 +60,7 @@ class Target:
                 request.page_token = page.next_page_token
         except grpc.aio.AioRpcError as error:
             logger.debug("target does not answer", extra={"target": self.address, "status": error.code().name})
-            return {}
+            return self.models if error.code() in _BUSY else {}
 
     async def stream(
         self, request: generation_pb2.GenerateRequest, timeout_s: float

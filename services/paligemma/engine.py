@@ -14,6 +14,7 @@ from PIL import Image
 from chiasm.v1.errors_pb2 import ERROR_REASON_ENGINE_FAILED, ERROR_REASON_PROMPT_TOO_LONG
 from services.paligemma import vllm_backend
 from services.paligemma.config import PaligemmaSettings
+from services.paligemma.kv_budget import KvBudget
 from services.paligemma.locations import Token, Vocabulary
 from services.paligemma.observation import Observation
 from services.runtime.errors import InvalidArgument, Unavailable
@@ -82,11 +83,12 @@ class Engine:
         self._llm = await vllm_backend.load(self._settings, self._stats)
         vision = self._llm.model_config.hf_config.vision_config
         self.facts = Facts(
-            revision=await asyncio.to_thread(vllm_backend.revision, self._settings),
+            revision=await asyncio.to_thread(vllm_backend.revision, self._settings, self._llm),
             image_size=vision.image_size,
             image_tokens=(vision.image_size // vision.patch_size) ** 2,
             max_context_tokens=self._llm.model_config.max_model_len,
         )
+        self._budget = KvBudget(*vllm_backend.kv_blocks(self._llm))
         self._tokenizer = self._llm.renderer.get_tokenizer()
         to_id = self._tokenizer.convert_tokens_to_ids
         self._newline = to_id("\n")
@@ -125,10 +127,11 @@ class Engine:
         Closing the iterator frees the engine's slot. Raises Unavailable when the engine has died.
         """
         read = self.facts.image_tokens + 1 + len(prompt)
+        most = min(read + (sampling.max_tokens or self.facts.max_context_tokens), self.facts.max_context_tokens)
         observation = Observation(self._settings.resource_name, read=read)
         self._in_flight += 1
         try:
-            async with aclosing(self._outputs(prompt, image, sampling)) as outputs:
+            async with self._budget.hold(most), aclosing(self._outputs(prompt, image, sampling)) as outputs:
                 async for output in outputs:
                     observation.wrote(len(output.outputs[0].token_ids), output.metrics)
                     yield _output(output)

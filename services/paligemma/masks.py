@@ -74,7 +74,7 @@ def place_mask(mask: np.ndarray, box: Box, width: int, height: int) -> PlacedMas
     right, bottom = min(width, math.ceil(box.x_max)), min(height, math.ceil(box.y_max))
     soft = Image.fromarray(mask.astype(np.float32)).resize((right - x, bottom - y), Image.Resampling.BILINEAR)
     out = BytesIO()
-    Image.fromarray(np.where(np.asarray(soft) > 0, 255, 0).astype(np.uint8)).save(out, "PNG")
+    Image.fromarray((np.asarray(soft) > 0).astype(np.uint8) * np.uint8(255)).save(out, "PNG")
     return PlacedMask(out.getvalue(), x, y)
 
 

@@ -1,6 +1,5 @@
 """paligemma's RPCs: protos in, protos out."""
 
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -15,7 +14,7 @@ from services.runtime.deadline import remaining_s
 from services.runtime.errors import NotFound, Unavailable
 from services.runtime.generation import GenerationServer
 from services.runtime.paging import list_models
-from services.runtime.requests import check_generate
+from services.runtime.requests import check_generate, name_request
 from services.runtime.streams import each_within
 
 
@@ -60,7 +59,7 @@ class PaligemmaService(GenerationServer):
             self._check_model(request.model, "model")
         self._check_ready()
         question = convert.question_from_proto(request)
-        request_id = request.request_id or uuid.uuid4().hex
+        request_id = name_request(request)
         started = generation_pb2.Started(model=self._settings.resource_name, attempt=1, request_id=request_id)
         async with aclosing(each_within(seconds, self._answerer.answer(question))) as answer:
             # Held back until something has come, so that a bad image is an error and no answer begun.

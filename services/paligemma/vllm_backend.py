@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from services.paligemma.config import PaligemmaSettings
+from services.paligemma.lasting_thread import in_lasting_thread
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,6 +26,7 @@ __all__ = [
     "LatestStats",
     "RequestOutput",
     "engine_dead_error",
+    "kv_blocks",
     "load",
     "render",
     "revision",
@@ -52,15 +54,17 @@ async def load(settings: PaligemmaSettings, stats: LatestStats) -> "AsyncLLM":
     os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(settings.kv_cache_gib))
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    config = await asyncio.to_thread(_engine_config, settings)
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    llm = await asyncio.to_thread(
-        AsyncLLM.from_vllm_config, config, stat_loggers=[_stat_logger(stats)], disable_log_stats=True
-    )
+    llm = await in_lasting_thread(lambda: _load(settings, stats), name="vllm")
     # Built in a thread there was no running loop to start it on.
     llm._run_output_handler()
     return llm
+
+
+def _load(settings: PaligemmaSettings, stats: LatestStats) -> "AsyncLLM":
+    config = _engine_config(settings)
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_vllm_config(config, stat_loggers=[_stat_logger(stats)], disable_log_stats=True)
 
 
 def _engine_config(settings: PaligemmaSettings) -> Any:
@@ -124,6 +128,12 @@ async def render(llm: "AsyncLLM", prompt: list[int], image: "Image.Image") -> An
     return rendered
 
 
+def kv_blocks(llm: "AsyncLLM") -> tuple[int, int]:
+    """How many blocks the key-value cache has for requests, and how many tokens a block."""
+    cache = llm.vllm_config.cache_config
+    return cache.num_gpu_blocks - 1, cache.block_size  # vLLM keeps one for padding
+
+
 def sampling_params(sampling: "Sampling", max_context_tokens: int) -> "SamplingParams":
     """vLLM's parameters, with each token's log-probability and location tokens kept in the text."""
     from vllm import SamplingParams
@@ -148,11 +158,11 @@ def engine_dead_error() -> type[Exception]:
     return EngineDeadError
 
 
-def revision(settings: PaligemmaSettings) -> str:
-    """The hub revision asked for, or `sha256-` and 16 digits of the hash of the folder's weights."""
+def revision(settings: PaligemmaSettings, llm: "AsyncLLM") -> str:
+    """The hub's commit, or `sha256-` and 16 digits of the hash of the folder's weights."""
     folder = Path(settings.model)
     if not folder.is_dir():
-        return settings.model_revision or "main"
+        return llm.model_config.hf_config._commit_hash
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         with file.open("rb") as stream:

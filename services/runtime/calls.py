@@ -10,6 +10,8 @@ from chiasm.v1.errors_pb2 import ErrorReason
 from services.runtime.errors import Overloaded, Unavailable
 from services.runtime.interception import AroundInterceptor, is_standard
 
+_MODEL_SERVICE = "chiasm.v1.ModelService/"
+
 
 class CallTracker(AroundInterceptor):
     """Holds every call from its handler's first line to the end of its clean-up.
@@ -65,7 +67,7 @@ class CallTracker(AroundInterceptor):
         if is_standard(method):
             yield
             return
-        self._admit()
+        self._admit(method)
         task = asyncio.current_task()
         self._calls.add(task)
         self._idle.clear()
@@ -82,9 +84,12 @@ class CallTracker(AroundInterceptor):
             if not self._calls:
                 self._idle.set()
 
-    def _admit(self) -> None:
+    def _admit(self, method: str) -> None:
         if self._refusal is not None:
             raise self._refusal()
+        # A gateway asks which models are served; an answer that came with load would look like a server that is gone.
+        if method.startswith(_MODEL_SERVICE):
+            return
         if len(self._calls) >= self._max_concurrent_calls:
             raise Overloaded(f"the server handles {self._max_concurrent_calls} calls at once and has as many")
 

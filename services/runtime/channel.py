@@ -16,6 +16,9 @@ _READS = [
 _SERVICE_CONFIG = json.dumps(
     {
         "loadBalancingConfig": [{"round_robin": {}}],
+        # https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md: a replica that still loads
+        # gets no calls.
+        "healthCheckConfig": {"serviceName": "chiasm.v1.GenerationService"},
         "methodConfig": [
             {
                 "name": _READS,
@@ -60,6 +63,9 @@ def open_channel(
         raise ValueError("a client certificate needs its key and the server's CA file")
     options = [
         ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.service_config_disable_resolution", 1),
+        # `http_proxy` is for the world outside; gRPC would ask it for the cluster's own servers too.
+        ("grpc.enable_http_proxy", 0),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", int(keepalive_s * 1000)),

@@ -23,7 +23,8 @@ _SIGNATURES = {
 _MODES = ("RGB", "L", "P", "1")
 _PNG_DEPTH_OFFSET = 24  # the byte after width and height in IHDR
 
-_threads = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="media")
+# Each may hold the greatest picture twice.
+_threads = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="media")
 
 
 @dataclass(frozen=True)
@@ -64,19 +65,22 @@ def sniff(data: bytes) -> str | None:
 def _decode(data: bytes, field: str, mime_type: str, limits: ImageLimits, resize: tuple[int, int] | None) -> Picture:
     mime = _checked_type(data, field, mime_type, limits)
     try:
-        image = Image.open(BytesIO(data), formats=[_SIGNATURES[mime][0]])
+        with Image.open(BytesIO(data), formats=[_SIGNATURES[mime][0]]) as image:
+            _check_header(image, data, field, mime, limits)
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            upright = image if image.mode == "RGB" else image.convert("RGB")
+            width, height = upright.size
+            if resize is not None:
+                upright = upright.resize(resize, Image.Resampling.BICUBIC)
+            return Picture(upright, width, height)
+    except InvalidArgument:
+        raise
+    # Pillow's decoders answer damaged bytes with almost any exception, and all of them mean the same.
     except Exception as error:
-        raise _corrupt(field, mime) from error
-    with image:
-        _check_header(image, data, field, mime, limits)
-        try:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        except Exception as error:
-            raise _corrupt(field, mime) from error
-    width, height = upright.size
-    if resize is not None:
-        upright = upright.resize(resize, Image.Resampling.BICUBIC)
-    return Picture(upright, width, height)
+        raise InvalidArgument(
+            f"the {mime} is cut short or damaged", field=field, reason=errors_pb2.ERROR_REASON_MEDIA_CORRUPT
+        ) from error
 
 
 def _checked_type(data: bytes, field: str, mime_type: str, limits: ImageLimits) -> str:
@@ -122,7 +126,8 @@ def _check_header(image: Image.Image, data: bytes, field: str, mime: str, limits
 
 
 def _format_problem(image: Image.Image, data: bytes, mime: str) -> str | None:
-    if getattr(image, "n_frames", 1) > 1:
+    # A JPEG's further frames are a phone's previews of the same picture.
+    if mime != "image/jpeg" and getattr(image, "is_animated", False):
         return "the image is animated: send one frame of it"
     if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         return "the image has an alpha channel: flatten it onto a background first"
@@ -134,10 +139,3 @@ def _format_problem(image: Image.Image, data: bytes, mime: str) -> str | None:
     if image.mode not in _MODES:
         return f"the image has colour mode {image.mode}: convert it to RGB first"
     return None
-
-
-# Pillow's decoders answer damaged bytes with almost any exception, and all of them mean the same.
-def _corrupt(field: str, mime: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"the {mime} is cut short or damaged", field=field, reason=errors_pb2.ERROR_REASON_MEDIA_CORRUPT
-    )

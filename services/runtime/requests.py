@@ -2,8 +2,12 @@
 
 import json
 import re
+import uuid
+
+from opentelemetry import trace
 
 from chiasm.v1 import errors_pb2, generation_pb2
+from services.runtime import names
 from services.runtime.errors import InvalidArgument
 
 MAX_MESSAGES = 64
@@ -27,6 +31,13 @@ def check_generate(request: generation_pb2.GenerateRequest) -> None:
     _check_messages(request)
     _check_config(request.config)
     _check_routing(request.routing)
+
+
+def name_request(request: generation_pb2.GenerateRequest) -> str:
+    """The request's name, made where the caller gave none, and put on the call's span."""
+    request.request_id = request.request_id or uuid.uuid4().hex
+    trace.get_current_span().set_attribute(names.REQUEST_ID, request.request_id)
+    return request.request_id
 
 
 def _check_messages(request: generation_pb2.GenerateRequest) -> None:

@@ -10,6 +10,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
+from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_status import rpc_status
 
 from chiasm.v1 import generation_pb2 as generation
@@ -33,6 +36,7 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
         self.metadata: list[dict[str, str | bytes]] = []
         self.stream: StreamScript = whole_stream
         self.unary: UnaryScript = whole_answer
+        self.busy = False
         self.pages = [[TINY], [models.Model(name="models/second")]]
 
     async def StreamGenerate(
@@ -48,6 +52,8 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
 
     async def ListModels(self, request: models.ListModelsRequest, context: Context) -> models.ListModelsResponse:
         self._note(request, context)
+        if self.busy:
+            await fail(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls", "OVERLOADED")
         page = int(request.page_token or 0)
         token = str(page + 1) if page + 1 < len(self.pages) else ""
         return models.ListModelsResponse(models=self.pages[page], next_page_token=token)
@@ -64,10 +70,15 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Scripted]:
-    """A scripted gateway on a free port."""
+async def serving(*, health: bool | None = None) -> AsyncIterator[Scripted]:
+    """A scripted gateway on a free port; with `health`, one whose readiness says so."""
     scripted = Scripted()
     server = grpc.aio.server()
+    if health is not None:
+        servicer = health_aio.HealthServicer()
+        state = HealthCheckResponse.SERVING if health else HealthCheckResponse.NOT_SERVING
+        await servicer.set("chiasm.v1.GenerationService", state)
+        add_HealthServicer_to_server(servicer, server)
     add_GenerationServiceServicer_to_server(scripted, server)
     add_ModelServiceServicer_to_server(scripted, server)
     scripted.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

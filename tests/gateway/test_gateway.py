@@ -1,6 +1,7 @@
 """The gateway as a process of its own, before model servers that say what a test tells them to."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -153,6 +154,37 @@ async def test_readiness_follows_the_targets(tmp_path: Path) -> None:
             with pytest.raises(Unavailable, match="no model server"):
                 await ask(client)
         await states.aclose()
+
+
+async def test_a_busy_target_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
+    async with scripted.serving() as server, gateway(tmp_path, server.address) as client:
+        server.busy = True
+        asked = len(server.requests)
+        while len(server.requests) < asked + 3:  # noqa: ASYNC110 - looks of the gateway, all of them refused
+            await asyncio.sleep(0.01)
+        assert (await client.ask(PNG, "how many?")).text == "two circles"
+
+
+async def test_a_model_whose_server_is_down_is_unavailable_and_not_unknown(tmp_path: Path) -> None:
+    async with scripted.serving() as one, scripted.serving() as two:
+        two.pages = [[models_pb2.Model(name="models/other", ready=True)]]
+        async with gateway(tmp_path, one.address, two.address) as client:
+            while len(await client.models()) < 2:  # noqa: ASYNC110 - ready at the first of the two
+                await asyncio.sleep(0.01)
+            two.pages = [[]]
+            while len(await client.models()) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            with pytest.raises(Unavailable, match="models/other"):
+                await client.ask(PNG, "how many?", model="models/other")
+
+
+async def test_a_replica_that_still_loads_gets_no_calls(tmp_path: Path) -> None:
+    async with scripted.serving(health=True) as ready, scripted.serving(health=False) as loading:
+        replicas = json.dumps([f"ipv4:{ready.address},{loading.address}"])
+        async with gateway(tmp_path, replicas) as client:
+            answers = [await client.ask(PNG, "how many?") for _ in range(10)]
+    assert len(answers) == 10
+    assert loading.requests == []
 
 
 async def test_without_a_reachable_target_it_lives_and_says_so(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ async def test_a_trace_arrives_whole_from_the_command_to_the_engine(stack: Stack
     command, gateway, server, engine = await trace_of_a_question(stack, receiver)
     assert command.start_ns <= gateway.start_ns <= server.start_ns <= engine.start_ns
     assert engine.end_ns <= command.end_ns
+    assert gateway.attributes["chiasm.request_id"] == server.attributes["chiasm.request_id"]
     assert engine.attributes["gen_ai.provider.name"] == "vllm"
     assert engine.attributes["gen_ai.usage.output_tokens"] >= 1
     assert engine.attributes["chiasm.engine.prefill_s"] > 0
