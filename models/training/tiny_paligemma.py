@@ -251,9 +251,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints to resume from")
     parser.add_argument("--out", type=Path, default=Path("models/tiny-paligemma"))
     parser.add_argument("--tower-steps", type=int, default=TOWER_STEPS)
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=4_000)
     parser.add_argument("--images", type=int, default=24, help="pictures a step; each has 4 questions")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 

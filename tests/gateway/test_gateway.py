@@ -156,6 +156,13 @@ async def test_readiness_follows_the_targets(tmp_path: Path) -> None:
         await states.aclose()
 
 
+async def test_a_request_beyond_the_message_limit_is_bad_and_not_to_be_tried_again(tmp_path: Path) -> None:
+    async with scripted.serving() as server, gateway(tmp_path, server.address) as client:
+        with pytest.raises(InvalidArgument, match="smaller pictures") as caught:
+            await client.ask(bytes(33 * 2**20), "how many?")
+    assert caught.value.reason == "MESSAGE_SIZE"
+
+
 async def test_a_busy_target_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
     async with scripted.serving() as server, gateway(tmp_path, server.address) as client:
         server.busy = True

@@ -9,6 +9,8 @@ import psutil
 import pytest
 
 from chiasm import AsyncClient, Delta, Task, Unavailable
+from chiasm.command.service_process import ServiceSpec, State
+from chiasm.command.stack import Stack
 from tests.integration.drain import drain_under_load
 from tests.integration.slots import seconds_to_free_a_slot
 from tests.pictures import scene_png
@@ -53,5 +55,24 @@ async def test_a_killed_service_leaves_no_engine_behind(talkative_model: Path) -
         family = paligemma.children(recursive=True)
         assert family
         paligemma.kill()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, family, timeout=30)
+        assert alive == []
+
+
+async def test_a_signal_amid_the_load_is_heeded(talkative_model: Path, tmp_path: Path) -> None:
+    environment = {"CHIASM_PALIGEMMA_MODEL": str(talkative_model)}
+    spec = ServiceSpec("paligemma", "services.paligemma", environment=environment)
+    async with Stack([spec], log_dir=tmp_path) as stack:
+        paligemma = stack.services["paligemma"]
+        async with asyncio.timeout(60):
+            await paligemma.bound_address()
+        process = psutil.Process(paligemma.pid)
+        while not (family := process.children(recursive=True)):  # noqa: ASYNC110 - vLLM starts its engine
+            await asyncio.sleep(0.05)
+        assert paligemma.state is not State.READY
+        process.terminate()
+        async with asyncio.timeout(60):
+            await paligemma.wait()
+        assert paligemma.returncode == 0
         _, alive = await asyncio.to_thread(psutil.wait_procs, family, timeout=30)
         assert alive == []
