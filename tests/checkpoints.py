@@ -1,11 +1,17 @@
 """Checkpoints that tests make for themselves: real architectures, random weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import Gemma2Config, PaliGemmaForConditionalGeneration
+from PIL import Image
+from transformers import Gemma2Config, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 
 from models.training.checkpoint import IMAGE_TOKENS, build_processor, export, model_config
+
+TINY = Path(__file__).parent.parent / "models" / "tiny-paligemma"
+MOST_STEPS = 300
+LEARNED_LOSS = 0.01
 
 
 def talkative(folder: Path) -> Path:
@@ -18,6 +24,33 @@ def talkative(folder: Path) -> Path:
     with torch.no_grad():
         # Its logit is then 0, which in a vocabulary of 1,664 random ones is never the greatest.
         model.get_input_embeddings().weight[processor.tokenizer.eos_token_id] = 0
+    return _exported(model, processor, folder)
+
+
+def memorised(folder: Path, examples: Sequence[tuple[Image.Image, str, str]]) -> Path:
+    """The tiny model, trained on until it answers each (picture, prompt, answer) to the letter."""
+    torch.manual_seed(0)
+    processor = PaliGemmaProcessor.from_pretrained(TINY)
+    model = PaliGemmaForConditionalGeneration.from_pretrained(TINY, dtype=torch.float32)
+    images, prompts, answers = zip(*examples, strict=True)
+    inputs = processor(
+        images=list(images),
+        text=[f"<image>{prompt}" for prompt in prompts],
+        suffix=list(answers),
+        padding="longest",
+    ).convert_to_tensors("pt")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    for _ in range(MOST_STEPS):
+        loss = model(**inputs).loss
+        if loss < LEARNED_LOSS:
+            return _exported(model, processor, folder)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    raise AssertionError(f"not learned in {MOST_STEPS} steps: loss {loss.item():.4f}")
+
+
+def _exported(model: PaliGemmaForConditionalGeneration, processor: PaliGemmaProcessor, folder: Path) -> Path:
     export(model, processor, folder)
     return folder
 
@@ -58,5 +91,4 @@ def random_paligemma(folder: Path, *, version: int) -> Path:
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(std=0.12)
-    export(model, processor, folder)
-    return folder
+    return _exported(model, processor, folder)

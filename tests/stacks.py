@@ -10,7 +10,6 @@ from chiasm.command.stack import Stack
 
 READY_TIMEOUT_S = 240.0
 ROOT = Path(__file__).parent.parent
-TINY = ROOT / "models" / "tiny-paligemma"
 
 
 @asynccontextmanager

@@ -8,9 +8,9 @@ import pytest_asyncio
 
 from chiasm import AsyncClient
 from chiasm.command.stack import Stack
-from tests.checkpoints import talkative
+from tests.checkpoints import TINY, talkative
 from tests.otlp_receiver import OtlpReceiver
-from tests.stacks import TINY, gateway, running
+from tests.stacks import gateway, running
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,8 @@ import pytest
 
 from chiasm import AsyncClient, Delta, FailedPrecondition, Finished, Started, Task
 from chiasm.errors import DeadlineExceeded
-from models.world.scene import sample_scene
 from tests.integration.held_out import ask_all
-from tests.pictures import encoded, scene_png
+from tests.pictures import scene_png
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -35,18 +34,6 @@ async def test_a_stream_says_what_the_unary_call_says(client: AsyncClient) -> No
     (attempt,) = whole.route.attempts
     assert attempt.revision.startswith("sha256-")
     assert 0 < attempt.time_to_first_token_s <= attempt.duration_s <= whole.route.duration_s
-
-
-async def test_boxes_are_in_pixels_of_the_original_picture(client: AsyncClient) -> None:
-    scene = sample_scene(900_001)
-    png = encoded(scene.draw(640, 320))
-    shape = scene.things[0].shape
-    answer = await client.detect(png, [shape])
-    assert answer.detections
-    for detection in answer.detections:
-        assert detection.label == shape
-        assert 0 <= detection.box.x_min < detection.box.x_max <= 640
-        assert 0 <= detection.box.y_min < detection.box.y_max <= 320
 
 
 async def test_segmenting_without_the_decoders_weights_says_what_is_missing(client: AsyncClient) -> None:

@@ -5,48 +5,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from services.paligemma.locations import Box
 from services.paligemma.masks import MaskDecoder, place_mask
+from tests.mask_weights import write_mask_weights
 
 
-class Residual(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Sequential(
-            nn.Conv2d(128, 128, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(128, 128, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(128, 128, 1),
-        )
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.net(x)
-
-
-def reference() -> nn.Sequential:
-    """The decoder as PyTorch modules, whose parameter names are the file's."""
-    ups = [(128, 128), (128, 64), (64, 32), (32, 16)]
-    layers: list[nn.Module] = [nn.Conv2d(512, 128, 1), nn.ReLU(), Residual(), Residual()]
-    for ins, outs in ups:
-        layers += [nn.ConvTranspose2d(ins, outs, 4, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv2d(16, 1, 1))
-
-
-@pytest.fixture
-def weights(tmp_path: Path) -> tuple[Path, nn.Sequential, np.ndarray]:
-    torch.manual_seed(0)
-    model, codebook = reference(), np.random.default_rng(0).standard_normal((128, 512)).astype(np.float32)
+def test_decodes_as_the_reference_modules_do(tmp_path: Path) -> None:
     file = tmp_path / "vae-oid.npz"
-    arrays = {f"decoder.{name}": value.numpy() for name, value in model.state_dict().items()}
-    np.savez(file, **arrays, **{"_vq_vae._embedding": codebook})
-    return file, model, codebook
-
-
-def test_decodes_as_the_reference_modules_do(weights: tuple[Path, nn.Sequential, np.ndarray]) -> None:
-    file, model, codebook = weights
+    model, codebook = write_mask_weights(file)
     codes = tuple(range(0, 128, 8))
     grid = torch.from_numpy(codebook[list(codes)]).reshape(1, 4, 4, 512).permute(0, 3, 1, 2)
     with torch.inference_mode():

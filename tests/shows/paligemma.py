@@ -6,12 +6,12 @@ from collections import defaultdict
 from pathlib import Path
 
 from chiasm import AsyncClient
-from tests.checkpoints import talkative
+from tests.checkpoints import TINY, talkative
 from tests.integration.held_out import ask_all
 from tests.integration.slots import seconds_to_free_a_slot
 from tests.shows.draining import draining
 from tests.shows.figures import Figure
-from tests.stacks import TINY, gateway, running
+from tests.stacks import gateway, running
 
 
 async def answers() -> list[Figure]:
