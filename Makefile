@@ -72,7 +72,7 @@ lock: $(UV) ## resolve requirements/cpu.in into requirements/cpu.txt
 	$(UV) pip compile --universal --python-version 3.11 --no-annotate --no-header \
 		--override requirements/without.txt $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) requirements/cpu.in \
-		| grep -vE "nvidia|cuda|win32|emscripten|^torch==[0-9.]+ ;" > $(LOCK).new
+		| grep -vE "nvidia|cuda|sys_platform == '(win32|emscripten)'|^torch==[0-9.]+ ;" > $(LOCK).new
 	mv $(LOCK).new $(LOCK)
 
 $(UV):
