@@ -72,7 +72,7 @@ async def test_what_remains_of_the_deadline_travels_on(tmp_path: Path) -> None:
     async with scripted.serving() as server, gateway(tmp_path, server.address) as client:
         server.stream = note
         await client.ask(PNG, "how many?", timeout_s=7)
-    assert 0 < remaining[0] <= 7
+    assert 0 < remaining[0] < 7.5  # gRPC rounds timeouts up as it writes them
 
 
 async def test_a_caller_without_a_deadline_gets_one(tmp_path: Path) -> None:
