@@ -88,7 +88,10 @@ def _engine_config(settings: PaligemmaSettings) -> Any:
         # Compilation needs a C++ compiler on a CPU and gains little there.
         "enforce_eager": on_cpu,
     }
-    if not on_cpu:
+    if on_cpu:
+        # vLLM's sampler is compiled even then; the engine's processes, started after this, leave it as it is.
+        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
+    else:
         args["gpu_memory_utilization"] = settings.gpu_memory_share
         args["attention_backend"] = AttentionBackendEnum.TRITON_ATTN
     probe = AsyncEngineArgs(**args).create_model_config()
