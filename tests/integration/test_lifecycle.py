@@ -18,7 +18,8 @@ from tests.stacks import gateway, running
 
 
 async def test_a_killed_client_frees_the_engines_slot(talkative_model: Path) -> None:
-    assert await seconds_to_free_a_slot(talkative_model) < 1.0
+    # Within 1 s on an idle machine, which `make shows` measures; the stream would have gone on for much longer.
+    assert await seconds_to_free_a_slot(talkative_model) < 5.0
 
 
 @pytest.mark.parametrize("service", ["gateway", "paligemma"])
