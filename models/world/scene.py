@@ -22,7 +22,7 @@ COLORS = {
     "orange": (248, 130, 20),
 }
 GROUNDS = ((255, 255, 255), (240, 240, 240), (250, 244, 228), (226, 236, 248), (232, 246, 232))
-MAX_THINGS = 5
+MAX_THINGS = 4
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ class Scene:
         picture = Image.new("RGB", (width, height), self.ground)
         pen = ImageDraw.Draw(picture)
         for thing in self.things:
-            xmin, ymin, xmax, ymax = thing.box
-            corners = (xmin * width, ymin * height, xmax * width - 1, ymax * height - 1)
-            _draw_shape(pen, thing.shape, corners, COLORS[thing.color])
+            draw_shape(pen, thing, width, height)
         return picture
 
 
@@ -71,7 +69,7 @@ def _place(rng: random.Random, wanted: int) -> list[Thing] | None:
     """`wanted` things that keep their distance, or None where the first ones left no room."""
     things: list[Thing] = []
     for _ in range(20 * wanted):
-        size = rng.uniform(0.16, 0.34)
+        size = rng.uniform(0.2, 0.36)
         xmin, ymin = rng.uniform(0.02, 0.98 - size), rng.uniform(0.02, 0.98 - size)
         box = (xmin, ymin, xmin + size, ymin + size)
         if not any(_too_close(box, other.box) for other in things):
@@ -85,19 +83,22 @@ def _too_close(a: tuple[float, ...], b: tuple[float, ...], gap: float = 0.02) ->
     return a[0] < b[2] + gap and b[0] < a[2] + gap and a[1] < b[3] + gap and b[1] < a[3] + gap
 
 
-def _draw_shape(pen: ImageDraw.ImageDraw, shape: str, box: tuple[float, ...], color: tuple[int, int, int]) -> None:
-    xmin, ymin, xmax, ymax = box
-    match shape:
+def draw_shape(pen: ImageDraw.ImageDraw, thing: Thing, width: int, height: int) -> None:
+    """Draw `thing` into a picture of `width` x `height` pixels."""
+    xmin, ymin, xmax, ymax = thing.box
+    box = xmin, ymin, xmax, ymax = (xmin * width, ymin * height, xmax * width - 1, ymax * height - 1)
+    color = COLORS[thing.color]
+    match thing.shape:
         case "circle":
-            pen.ellipse((xmin, ymin, xmax, ymax), fill=color)
+            pen.ellipse(box, fill=color)
         case "square":
-            pen.rectangle((xmin, ymin, xmax, ymax), fill=color)
+            pen.rectangle(box, fill=color)
         case "triangle":
             pen.polygon([(xmin, ymax), ((xmin + xmax) / 2, ymin), (xmax, ymax)], fill=color)
         case "star":
             pen.polygon(_star(xmin, ymin, xmax, ymax), fill=color)
         case _:
-            raise ValueError(f"no shape is called {shape!r}")
+            raise ValueError(f"no shape is called {thing.shape!r}")
 
 
 def _star(xmin: float, ymin: float, xmax: float, ymax: float) -> list[tuple[float, float]]:
