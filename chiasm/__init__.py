@@ -23,13 +23,16 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
-    from chiasm.options import Options, Task
+    from chiasm.options import Options, Task, TextPurpose
     from chiasm.results import (
         Answer,
         Attempt,
         Box,
         Delta,
         Detection,
+        Embedding,
+        EmbeddingInfo,
+        Embeddings,
         Event,
         Finished,
         Mask,
@@ -53,6 +56,9 @@ __all__ = [
     "DeadlineExceeded",
     "Delta",
     "Detection",
+    "Embedding",
+    "EmbeddingInfo",
+    "Embeddings",
     "Event",
     "FailedPrecondition",
     "Finished",
@@ -68,6 +74,7 @@ __all__ = [
     "Started",
     "Superseded",
     "Task",
+    "TextPurpose",
     "Tls",
     "Unauthenticated",
     "Unavailable",

@@ -21,6 +21,7 @@ SERVICE_CONFIG = {
         {
             "name": [
                 {"service": "chiasm.v1.GenerationService", "method": "Generate"},
+                {"service": "chiasm.v1.EmbeddingService", "method": "Embed"},
                 {"service": "chiasm.v1.ModelService", "method": "ListModels"},
                 {"service": "chiasm.v1.ModelService", "method": "GetModel"},
             ],

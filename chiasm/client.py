@@ -13,9 +13,10 @@ from chiasm import convert
 from chiasm.channel import Tls, channel_options, default_address, metadata, target
 from chiasm.errors import from_rpc_error
 from chiasm.images import image_bytes
-from chiasm.options import Options, Task
-from chiasm.results import Answer, Event, ModelInfo
+from chiasm.options import Options, Task, TextPurpose
+from chiasm.results import Answer, Embeddings, Event, ModelInfo
 from chiasm.transcript import Transcript
+from chiasm.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from chiasm.v1.generation_pb2_grpc import GenerationServiceStub
 from chiasm.v1.models_pb2_grpc import ModelServiceStub
 from chiasm.verbs import Verbs
@@ -131,6 +132,7 @@ class Client(Verbs[Answer]):
         else:
             self._channel = grpc.insecure_channel(target(self.address), options)
         self._generation = GenerationServiceStub(self._channel)
+        self._embedding = EmbeddingServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
 
     def generate(
@@ -155,6 +157,29 @@ class Client(Verbs[Answer]):
         return AnswerStream(
             lambda: self._generation.StreamGenerate(request, timeout=timeout_s, metadata=metadata()),
         )
+
+    def embed(
+        self,
+        texts: Sequence[str] = (),
+        images: "Sequence[ImageLike]" = (),
+        *,
+        model: str = "",
+        text_purpose: TextPurpose = TextPurpose.UNSPECIFIED,
+        request_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """Vectors of the texts, then of the pictures. Tried again, at most three times, while no server is available.
+
+        `model` is `NAME` or `models/NAME`, and may be empty where the server has one alone. Raises a ChiasmError when
+        the call fails, and OSError when a file cannot be read.
+        """
+        pictures = [image_bytes(image) for image in images]
+        request = convert.embed_request(texts, pictures, model=model, text_purpose=text_purpose, request_id=request_id)
+        try:
+            response = self._embedding.Embed(request, timeout=timeout_s or self._timeout_s, metadata=metadata())
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        return convert.embeddings(response)
 
     def models(self) -> list[ModelInfo]:
         """The models served, by name. Raises a ChiasmError when the call fails."""
@@ -215,6 +240,7 @@ class AsyncClient(Verbs[Awaitable[Answer]]):
         else:
             self._channel = grpc.aio.insecure_channel(target(self.address), options)
         self._generation = GenerationServiceStub(self._channel)
+        self._embedding = EmbeddingServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
 
     async def generate(
@@ -241,6 +267,29 @@ class AsyncClient(Verbs[Awaitable[Answer]]):
             return self._generation.StreamGenerate(request, timeout=timeout_s, metadata=metadata())
 
         return AsyncAnswerStream(start)
+
+    async def embed(
+        self,
+        texts: Sequence[str] = (),
+        images: "Sequence[ImageLike]" = (),
+        *,
+        model: str = "",
+        text_purpose: TextPurpose = TextPurpose.UNSPECIFIED,
+        request_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Embeddings:
+        """Vectors of the texts, then of the pictures. Tried again, at most three times, while no server is available.
+
+        `model` is `NAME` or `models/NAME`, and may be empty where the server has one alone. Raises a ChiasmError when
+        the call fails, and OSError when a file cannot be read.
+        """
+        pictures = await _read(images)
+        request = convert.embed_request(texts, pictures, model=model, text_purpose=text_purpose, request_id=request_id)
+        try:
+            response = await self._embedding.Embed(request, timeout=timeout_s or self._timeout_s, metadata=metadata())
+        except grpc.RpcError as error:
+            raise from_rpc_error(error) from error
+        return convert.embeddings(response)
 
     async def models(self) -> list[ModelInfo]:
         """The models served, by name. Raises a ChiasmError when the call fails."""

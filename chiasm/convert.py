@@ -6,9 +6,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from chiasm import results
-from chiasm.errors import InvalidArgument
-from chiasm.options import Task
-from chiasm.v1 import generation_pb2, media_pb2, models_pb2, usage_pb2
+from chiasm.errors import Internal, InvalidArgument
+from chiasm.options import Task, TextPurpose
+from chiasm.v1 import embedding_pb2, generation_pb2, media_pb2, models_pb2, usage_pb2
 
 
 def generate_request(
@@ -59,6 +59,30 @@ def generate_request(
         raise InvalidArgument(str(error), reason="FIELD_INVALID") from error
 
 
+def embed_request(
+    texts: Sequence[str],
+    images: Sequence[bytes],
+    *,
+    model: str = "",
+    text_purpose: TextPurpose = TextPurpose.UNSPECIFIED,
+    request_id: str = "",
+) -> embedding_pb2.EmbedRequest:
+    """The request for embeddings of the texts, then the pictures. Raises InvalidArgument when a value does not fit."""
+    if isinstance(texts, str):  # a sequence of texts too, each of one letter
+        raise InvalidArgument("texts is one text: put it into a list", reason="FIELD_INVALID", field="texts")
+    try:
+        items = [embedding_pb2.EmbedItem(text=text) for text in texts]
+        items += [embedding_pb2.EmbedItem(media=media_pb2.Media(data=data)) for data in images]
+        return embedding_pb2.EmbedRequest(
+            model=model_name(model),
+            items=items,
+            text_purpose=embedding_pb2.TextPurpose.Value(f"TEXT_PURPOSE_{text_purpose.name}"),
+            request_id=request_id,
+        )
+    except ValueError as error:
+        raise InvalidArgument(str(error), reason="FIELD_INVALID") from error
+
+
 def get_model_request(name: str) -> models_pb2.GetModelRequest:
     """Asks for a model, named `NAME` or `models/NAME`."""
     return models_pb2.GetModelRequest(name=model_name(name))
@@ -99,6 +123,23 @@ def answer(response: generation_pb2.GenerateResponse, total_s: float) -> results
         time_to_first_token_s=None,
         total_s=total_s,
     )
+
+
+def embeddings(response: embedding_pb2.EmbedResponse) -> results.Embeddings:
+    """What was embedded. Raises Internal when a tensor is of a kind newer than this client."""
+    return results.Embeddings(
+        embeddings=tuple(_embedding(embedding.tensor) for embedding in response.embeddings),
+        model=response.model,
+        revision=response.revision,
+        usage=_usage(response.usage),
+        request_id=response.request_id,
+    )
+
+
+def _embedding(tensor: embedding_pb2.Tensor) -> results.Embedding:
+    if tensor.dtype != embedding_pb2.DATA_TYPE_FLOAT32:
+        raise Internal(f"vectors of kind {tensor.dtype} are newer than this client", reason="INTERNAL")
+    return results.Embedding(tensor.data, tuple(tensor.shape))
 
 
 def answer_of(
@@ -147,6 +188,17 @@ def model_info(model: models_pb2.Model) -> results.ModelInfo:
         running=load.running,
         waiting=load.waiting,
         kv_cache_usage=load.kv_cache_usage,
+        max_items=limits.max_items,
+        embedding=_embedding_info(model.embedding) if model.HasField("embedding") else None,
+    )
+
+
+def _embedding_info(message: models_pb2.EmbeddingInfo) -> results.EmbeddingInfo:
+    return results.EmbeddingInfo(
+        late_interaction=message.form == models_pb2.EMBEDDING_FORM_LATE_INTERACTION,
+        dimensions=message.dimensions,
+        logit_scale=_optional(message, "logit_scale"),
+        logit_bias=_optional(message, "logit_bias"),
     )
 
 

@@ -17,6 +17,17 @@ class Task(StrEnum):
     SEGMENT = "segment"
 
 
+class TextPurpose(StrEnum):
+    """What texts are embedded for. It matters where a model embeds questions otherwise than what they search."""
+
+    UNSPECIFIED = "unspecified"
+    """The model's own: a question where it embeds no other text, as ColPali does."""
+    QUERY = "query"
+    """To search for."""
+    DOCUMENT = "document"
+    """To be found."""
+
+
 class Options(TypedDict, total=False):
     """How to answer. What is left out takes the server's default."""
 

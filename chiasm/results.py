@@ -1,6 +1,9 @@
 """What a client gets back. Times are in seconds, money in nano-US-dollars, boxes in pixels."""
 
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, overload
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,70 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Embedding:
+    """What stands for a text or a picture. Each vector is of length 1, so that a dot product is a cosine, -1 to 1.
+
+    `numpy.asarray(embedding)` is a float32 array of its shape over the same memory, and `numpy.asarray(embeddings)` one
+    of all, where they have one shape; numpy itself is not needed for anything else.
+    """
+
+    data: bytes = field(repr=False)
+    """float32, little-endian, row by row."""
+    shape: tuple[int, ...]
+    """(dimensions,), or (vectors, dimensions) where the model gives an item several (late interaction)."""
+
+    def tolist(self) -> list[Any]:
+        """The numbers as floats: a vector, or a list of vectors."""
+        rows = [list(row) for row in struct.iter_unpack(f"<{self.shape[-1]}f", self.data)]
+        return rows if len(self.shape) > 1 else rows[0]
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """https://numpy.org/doc/stable/reference/arrays.interface.html"""
+        return {"version": 3, "typestr": "<f4", "shape": self.shape, "data": self.data}
+
+
+@dataclass(frozen=True)
+class Embeddings(Sequence[Embedding]):
+    """One embedding an item, in the order of the items."""
+
+    embeddings: tuple[Embedding, ...] = field(repr=False)
+    model: str
+    """The model that gave them, as `models/NAME`."""
+    revision: str
+    """Vectors of different models or revisions must not be compared."""
+    usage: Usage
+    request_id: str
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    @overload
+    def __getitem__(self, index: int) -> Embedding: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Embedding, ...]: ...
+    def __getitem__(self, index: int | slice) -> Embedding | tuple[Embedding, ...]:
+        return self.embeddings[index]
+
+    def __iter__(self) -> Iterator[Embedding]:
+        return iter(self.embeddings)
+
+
+@dataclass(frozen=True)
+class EmbeddingInfo:
+    """What a model's embeddings are."""
+
+    late_interaction: bool
+    """Whether an item has several vectors, compared by MaxSim, and not one."""
+    dimensions: int
+    """Numbers in a vector."""
+    logit_scale: float | None
+    logit_bias: float | None
+    """sigmoid(logit_scale * dot product + logit_bias) is the probability that a text and a picture belong together.
+    None where the model was not trained so."""
+
+
+@dataclass(frozen=True)
 class ModelInfo:
     """A model and what it can do."""
 
@@ -173,3 +240,7 @@ class ModelInfo:
     """Requests waiting, 0 or more."""
     kv_cache_usage: float
     """The share of the key-value cache in use, 0 to 1."""
+    max_items: int
+    """Most items to embed at once; 0 when it embeds nothing."""
+    embedding: EmbeddingInfo | None
+    """None when it embeds nothing."""

@@ -26,29 +26,33 @@ from chiasm.v1 import generation_pb2 as chiasm_dot_v1_dot_generation__pb2
 from chiasm.v1 import usage_pb2 as chiasm_dot_v1_dot_usage__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63hiasm/v1/models.proto\x12\tchiasm.v1\x1a\x1a\x63hiasm/v1/generation.proto\x1a\x15\x63hiasm/v1/usage.proto\"\x9d\x01\n\x0bModelLimits\x12\x1a\n\x12max_context_tokens\x18\x01 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x02 \x01(\x05\x12\x11\n\tmin_media\x18\x03 \x01(\x05\x12\x11\n\tmax_media\x18\x04 \x01(\x05\x12\x17\n\x0fmax_media_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_image_pixels\x18\x06 \x01(\x03\"E\n\tModelLoad\x12\x0f\n\x07running\x18\x01 \x01(\x05\x12\x0f\n\x07waiting\x18\x02 \x01(\x05\x12\x16\n\x0ekv_cache_usage\x18\x03 \x01(\x02\"\xfe\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x1e\n\x05tasks\x18\x04 \x03(\x0e\x32\x0f.chiasm.v1.Task\x12\'\n\nmodalities\x18\x05 \x03(\x0e\x32\x13.chiasm.v1.Modality\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.chiasm.v1.ModelLimits\x12\x1f\n\x05price\x18\x07 \x01(\x0b\x32\x10.chiasm.v1.Price\x12\"\n\x04load\x18\x08 \x01(\x0b\x32\x14.chiasm.v1.ModelLoad\x12\r\n\x05ready\x18\t \x01(\x08\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.chiasm.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.chiasm.v1.Model*w\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODALITY_IMAGE\x10\x01\x12\x15\n\x11MODALITY_DOCUMENT\x10\x02\x12\x12\n\x0eMODALITY_VIDEO\x10\x03\x12\x12\n\x0eMODALITY_AUDIO\x10\x04\x32\x9e\x01\n\x0cModelService\x12I\n\nListModels\x12\x1c.chiasm.v1.ListModelsRequest\x1a\x1d.chiasm.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.chiasm.v1.GetModelRequest\x1a\x1b.chiasm.v1.GetModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x63hiasm/v1/models.proto\x12\tchiasm.v1\x1a\x1a\x63hiasm/v1/generation.proto\x1a\x15\x63hiasm/v1/usage.proto\"\xb0\x01\n\x0bModelLimits\x12\x1a\n\x12max_context_tokens\x18\x01 \x01(\x05\x12\x19\n\x11max_output_tokens\x18\x02 \x01(\x05\x12\x11\n\tmin_media\x18\x03 \x01(\x05\x12\x11\n\tmax_media\x18\x04 \x01(\x05\x12\x17\n\x0fmax_media_bytes\x18\x05 \x01(\x03\x12\x18\n\x10max_image_pixels\x18\x06 \x01(\x03\x12\x11\n\tmax_items\x18\x07 \x01(\x05\"\x9d\x01\n\rEmbeddingInfo\x12&\n\x04\x66orm\x18\x01 \x01(\x0e\x32\x18.chiasm.v1.EmbeddingForm\x12\x12\n\ndimensions\x18\x02 \x01(\x05\x12\x18\n\x0blogit_scale\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x17\n\nlogit_bias\x18\x04 \x01(\x02H\x01\x88\x01\x01\x42\x0e\n\x0c_logit_scaleB\r\n\x0b_logit_bias\"E\n\tModelLoad\x12\x0f\n\x07running\x18\x01 \x01(\x05\x12\x0f\n\x07waiting\x18\x02 \x01(\x05\x12\x16\n\x0ekv_cache_usage\x18\x03 \x01(\x02\"\xab\x02\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x1e\n\x05tasks\x18\x04 \x03(\x0e\x32\x0f.chiasm.v1.Task\x12\'\n\nmodalities\x18\x05 \x03(\x0e\x32\x13.chiasm.v1.Modality\x12&\n\x06limits\x18\x06 \x01(\x0b\x32\x16.chiasm.v1.ModelLimits\x12\x1f\n\x05price\x18\x07 \x01(\x0b\x32\x10.chiasm.v1.Price\x12\"\n\x04load\x18\x08 \x01(\x0b\x32\x14.chiasm.v1.ModelLoad\x12\r\n\x05ready\x18\t \x01(\x08\x12+\n\tembedding\x18\n \x01(\x0b\x32\x18.chiasm.v1.EmbeddingInfo\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"O\n\x12ListModelsResponse\x12 \n\x06models\x18\x01 \x03(\x0b\x32\x10.chiasm.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x10GetModelResponse\x12\x1f\n\x05model\x18\x01 \x01(\x0b\x32\x10.chiasm.v1.Model*w\n\x08Modality\x12\x18\n\x14MODALITY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODALITY_IMAGE\x10\x01\x12\x15\n\x11MODALITY_DOCUMENT\x10\x02\x12\x12\n\x0eMODALITY_VIDEO\x10\x03\x12\x12\n\x0eMODALITY_AUDIO\x10\x04*v\n\rEmbeddingForm\x12\x1e\n\x1a\x45MBEDDING_FORM_UNSPECIFIED\x10\x00\x12 \n\x1c\x45MBEDDING_FORM_SINGLE_VECTOR\x10\x01\x12#\n\x1f\x45MBEDDING_FORM_LATE_INTERACTION\x10\x02\x32\x9e\x01\n\x0cModelService\x12I\n\nListModels\x12\x1c.chiasm.v1.ListModelsRequest\x1a\x1d.chiasm.v1.ListModelsResponse\x12\x43\n\x08GetModel\x12\x1a.chiasm.v1.GetModelRequest\x1a\x1b.chiasm.v1.GetModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chiasm.v1.models_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODALITY']._serialized_start=803
-  _globals['_MODALITY']._serialized_end=922
+  _globals['_MODALITY']._serialized_start=1027
+  _globals['_MODALITY']._serialized_end=1146
+  _globals['_EMBEDDINGFORM']._serialized_start=1148
+  _globals['_EMBEDDINGFORM']._serialized_end=1266
   _globals['_MODELLIMITS']._serialized_start=89
-  _globals['_MODELLIMITS']._serialized_end=246
-  _globals['_MODELLOAD']._serialized_start=248
-  _globals['_MODELLOAD']._serialized_end=317
-  _globals['_MODEL']._serialized_start=320
-  _globals['_MODEL']._serialized_end=574
-  _globals['_LISTMODELSREQUEST']._serialized_start=576
-  _globals['_LISTMODELSREQUEST']._serialized_end=634
-  _globals['_LISTMODELSRESPONSE']._serialized_start=636
-  _globals['_LISTMODELSRESPONSE']._serialized_end=715
-  _globals['_GETMODELREQUEST']._serialized_start=717
-  _globals['_GETMODELREQUEST']._serialized_end=748
-  _globals['_GETMODELRESPONSE']._serialized_start=750
-  _globals['_GETMODELRESPONSE']._serialized_end=801
-  _globals['_MODELSERVICE']._serialized_start=925
-  _globals['_MODELSERVICE']._serialized_end=1083
+  _globals['_MODELLIMITS']._serialized_end=265
+  _globals['_EMBEDDINGINFO']._serialized_start=268
+  _globals['_EMBEDDINGINFO']._serialized_end=425
+  _globals['_MODELLOAD']._serialized_start=427
+  _globals['_MODELLOAD']._serialized_end=496
+  _globals['_MODEL']._serialized_start=499
+  _globals['_MODEL']._serialized_end=798
+  _globals['_LISTMODELSREQUEST']._serialized_start=800
+  _globals['_LISTMODELSREQUEST']._serialized_end=858
+  _globals['_LISTMODELSRESPONSE']._serialized_start=860
+  _globals['_LISTMODELSRESPONSE']._serialized_end=939
+  _globals['_GETMODELREQUEST']._serialized_start=941
+  _globals['_GETMODELREQUEST']._serialized_end=972
+  _globals['_GETMODELRESPONSE']._serialized_start=974
+  _globals['_GETMODELRESPONSE']._serialized_end=1025
+  _globals['_MODELSERVICE']._serialized_start=1269
+  _globals['_MODELSERVICE']._serialized_end=1427
 # @@protoc_insertion_point(module_scope)

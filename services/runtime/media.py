@@ -46,15 +46,21 @@ class Picture:
 
 
 async def decode_image(
-    data: bytes, *, field: str, mime_type: str = "", limits: ImageLimits, resize: tuple[int, int] | None = None
+    data: bytes,
+    *,
+    field: str,
+    mime_type: str = "",
+    limits: ImageLimits,
+    resize: tuple[int, int] | None = None,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> Picture:
     """Decode one PNG, JPEG, WebP or single-frame GIF in a worker thread.
 
-    `resize` squeezes it to (width, height) bicubically, as transformers' SigLIP processor does.
+    `resize` squeezes it to (width, height) by `resample`, as transformers' SigLIP processor does.
     Raises InvalidArgument naming `field` for whatever is not such a picture or exceeds `limits`.
     """
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, _decode, data, field, mime_type, limits, resize)
+    return await loop.run_in_executor(_threads, _decode, data, field, mime_type, limits, resize, resample)
 
 
 def sniff(data: bytes) -> str | None:
@@ -62,7 +68,14 @@ def sniff(data: bytes) -> str | None:
     return next((mime for mime, (_, matches) in _SIGNATURES.items() if matches(data)), None)
 
 
-def _decode(data: bytes, field: str, mime_type: str, limits: ImageLimits, resize: tuple[int, int] | None) -> Picture:
+def _decode(
+    data: bytes,
+    field: str,
+    mime_type: str,
+    limits: ImageLimits,
+    resize: tuple[int, int] | None,
+    resample: Image.Resampling,
+) -> Picture:
     mime = _checked_type(data, field, mime_type, limits)
     try:
         with Image.open(BytesIO(data), formats=[_SIGNATURES[mime][0]]) as image:
@@ -72,7 +85,7 @@ def _decode(data: bytes, field: str, mime_type: str, limits: ImageLimits, resize
             upright = image if image.mode == "RGB" else image.convert("RGB")
             width, height = upright.size
             if resize is not None:
-                upright = upright.resize(resize, Image.Resampling.BICUBIC)
+                upright = upright.resize(resize, resample)
             return Picture(upright, width, height)
     except InvalidArgument:
         raise

@@ -1,4 +1,4 @@
-"""What every server checks of a GenerateRequest, whatever model answers."""
+"""What every server checks of a request, whatever model answers."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import uuid
 
 from opentelemetry import trace
 
-from chiasm.v1 import errors_pb2, generation_pb2
+from chiasm.v1 import embedding_pb2, errors_pb2, generation_pb2
 from services.runtime import names
 from services.runtime.errors import InvalidArgument
 
@@ -23,21 +23,38 @@ _MODEL = re.compile(r"models/[A-Za-z0-9][A-Za-z0-9._-]{0,127}(:[A-Za-z0-9._-]{1,
 
 def check_generate(request: generation_pb2.GenerateRequest) -> None:
     """Raises InvalidArgument naming the first field that is missing or out of its range."""
-    if request.model and not _MODEL.fullmatch(request.model):
-        raise InvalidArgument("a model is named `models/NAME`", field="model")
-    if request.request_id and not _REQUEST_ID.fullmatch(request.request_id):
-        raise InvalidArgument("1 to 128 letters, digits, `.`, `_` or `-`", field="request_id")
+    _check_names(request)
     _check_enum(generation_pb2.Task, request.task, "task")
     _check_messages(request)
     _check_config(request.config)
     _check_routing(request.routing)
 
 
-def name_request(request: generation_pb2.GenerateRequest) -> str:
+def check_embed(request: embedding_pb2.EmbedRequest, *, max_items: int) -> None:
+    """Raises InvalidArgument naming the first field that is missing or out of its range."""
+    _check_names(request)
+    _check_enum(embedding_pb2.TextPurpose, request.text_purpose, "text_purpose")
+    if not request.items:
+        raise _required("items", "send at least one item")
+    if len(request.items) > max_items:
+        raise InvalidArgument(f"{len(request.items)} items; at most {max_items} are taken", field="items")
+    text_bytes = 0
+    for i, item in enumerate(request.items):
+        text_bytes += _check_part(item, f"items[{i}]", MAX_TEXT_BYTES - text_bytes)
+
+
+def name_request(request: generation_pb2.GenerateRequest | embedding_pb2.EmbedRequest) -> str:
     """The request's name, made where the caller gave none, and put on the call's span."""
     request.request_id = request.request_id or uuid.uuid4().hex
     trace.get_current_span().set_attribute(names.REQUEST_ID, request.request_id)
     return request.request_id
+
+
+def _check_names(request: generation_pb2.GenerateRequest | embedding_pb2.EmbedRequest) -> None:
+    if request.model and not _MODEL.fullmatch(request.model):
+        raise InvalidArgument("a model is named `models/NAME`", field="model")
+    if request.request_id and not _REQUEST_ID.fullmatch(request.request_id):
+        raise InvalidArgument("1 to 128 letters, digits, `.`, `_` or `-`", field="request_id")
 
 
 def _check_messages(request: generation_pb2.GenerateRequest) -> None:
@@ -59,7 +76,7 @@ def _check_messages(request: generation_pb2.GenerateRequest) -> None:
             text_bytes += _check_part(part, field, MAX_TEXT_BYTES - text_bytes)
 
 
-def _check_part(part: generation_pb2.Part, field: str, text_bytes_left: int) -> int:
+def _check_part(part: generation_pb2.Part | embedding_pb2.EmbedItem, field: str, text_bytes_left: int) -> int:
     match part.WhichOneof("kind"):
         case None:
             raise _required(field, "set `text` or `media`")

@@ -80,16 +80,11 @@ def shutdown() -> None:
         meters.shutdown(timeout_millis=EXPORT_TIMEOUT_S * 1e3)
 
 
-def inject(metadata: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """`metadata` and the current trace context (`traceparent`, `tracestate`, `baggage`), for an outgoing call."""
+def traced_metadata() -> tuple[tuple[str, str], ...]:
+    """The current trace context (`traceparent`, `tracestate`, `baggage`) as metadata for an outgoing call."""
     context: dict[str, str] = {}
     propagate.inject(context)
-    return [*metadata, *context.items()]
-
-
-def traced_metadata() -> tuple[tuple[str, str], ...]:
-    """The current trace context as metadata for an outgoing call."""
-    return tuple(inject([]))
+    return tuple(context.items())
 
 
 class TracingInterceptor(AroundInterceptor):

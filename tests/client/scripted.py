@@ -1,5 +1,6 @@
 """A gateway that says what a test tells it to, over real sockets; and the messages it says."""
 
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,10 +16,12 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_status import rpc_status
 
+from chiasm.v1 import embedding_pb2 as embedding
 from chiasm.v1 import generation_pb2 as generation
 from chiasm.v1 import media_pb2 as media
 from chiasm.v1 import models_pb2 as models
 from chiasm.v1 import usage_pb2 as usage
+from chiasm.v1.embedding_pb2_grpc import EmbeddingServiceServicer, add_EmbeddingServiceServicer_to_server
 from chiasm.v1.generation_pb2_grpc import GenerationServiceServicer, add_GenerationServiceServicer_to_server
 from chiasm.v1.models_pb2_grpc import ModelServiceServicer, add_ModelServiceServicer_to_server
 
@@ -27,7 +30,7 @@ StreamScript = Callable[[Context], AsyncIterator[generation.StreamGenerateRespon
 UnaryScript = Callable[[Context], Awaitable[Message]]
 
 
-class Scripted(GenerationServiceServicer, ModelServiceServicer):
+class Scripted(GenerationServiceServicer, EmbeddingServiceServicer, ModelServiceServicer):
     """Plays its scripts, and keeps what it was asked."""
 
     def __init__(self) -> None:
@@ -36,6 +39,7 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
         self.metadata: list[dict[str, str | bytes]] = []
         self.stream: StreamScript = whole_stream
         self.unary: UnaryScript = whole_answer
+        self.embed: UnaryScript = two_embeddings
         self.busy = False
         self.pages = [[TINY], [models.Model(name="models/second")]]
 
@@ -49,6 +53,10 @@ class Scripted(GenerationServiceServicer, ModelServiceServicer):
     async def Generate(self, request: generation.GenerateRequest, context: Context) -> generation.GenerateResponse:
         self._note(request, context)
         return await self.unary(context)
+
+    async def Embed(self, request: embedding.EmbedRequest, context: Context) -> embedding.EmbedResponse:
+        self._note(request, context)
+        return await self.embed(context)
 
     async def ListModels(self, request: models.ListModelsRequest, context: Context) -> models.ListModelsResponse:
         self._note(request, context)
@@ -80,6 +88,7 @@ async def serving(*, health: bool | None = None) -> AsyncIterator[Scripted]:
         await servicer.set("chiasm.v1.GenerationService", state)
         add_HealthServicer_to_server(servicer, server)
     add_GenerationServiceServicer_to_server(scripted, server)
+    add_EmbeddingServiceServicer_to_server(scripted, server)
     add_ModelServiceServicer_to_server(scripted, server)
     scripted.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     await server.start()
@@ -161,6 +170,22 @@ async def whole_answer(context: Context) -> generation.GenerateResponse:
     return generation.GenerateResponse(
         text="two circles", finished=ending(), model="models/tiny", request_id="request-1"
     )
+
+
+async def two_embeddings(context: Context) -> embedding.EmbedResponse:
+    """One of a single vector, one of two."""
+    return embedding.EmbedResponse(
+        embeddings=[vectors([1.0, 0.0], 2), vectors([0.0, 1.0, 0.6, 0.8], 2, 2)],
+        model="models/tiny",
+        revision="abc",
+        usage=usage.Usage(input_tokens=20, media_input_tokens=4),
+        request_id="request-1",
+    )
+
+
+def vectors(numbers: list[float], *shape: int) -> embedding.Embedding:
+    data = struct.pack(f"<{len(numbers)}f", *numbers)
+    return embedding.Embedding(tensor=embedding.Tensor(data=data, dtype=embedding.DATA_TYPE_FLOAT32, shape=shape))
 
 
 async def fail(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from chiasm import AsyncClient
 from models.world.scene import sample_scene
-from models.world.tasks import detect_answer
+from models.world.scene_tasks import detect_answer
 from services.paligemma.masks import MaskDecoder
 from tests.checkpoints import memorised
 from tests.mask_weights import write_mask_weights
@@ -21,7 +21,7 @@ from tests.stacks import gateway, running
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WIDTH, HEIGHT = 640, 320
-SCENE = sample_scene(5)  # a star, two squares and two circles
+SCENE = sample_scene(175)  # a star, two squares and a triangle
 SQUARES = [thing for thing in SCENE.things if thing.shape == "square"]
 STAR = next(thing for thing in SCENE.things if thing.shape == "star")
 CODES = tuple(range(3, 128, 8))

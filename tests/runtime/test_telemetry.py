@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from chiasm.v1 import generation_pb2_grpc
-from services.runtime.telemetry import inject, traced_metadata
+from services.runtime.telemetry import traced_metadata
 from tests.otlp_receiver import OtlpReceiver, ReceivedSpan
 from tests.runtime.echo import ask
 from tests.runtime.test_boundary import details
@@ -96,4 +96,3 @@ async def test_a_receiver_that_is_gone_hinders_nothing(spawning):
 
 def test_without_a_trace_nothing_is_added():
     assert traced_metadata() == ()
-    assert inject([("a", "b")]) == [("a", "b")]

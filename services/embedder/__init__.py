@@ -1,0 +1,1 @@
+"""SigLIP and ColPali: text and pictures as vectors."""

@@ -1,0 +1,9 @@
+"""`python -m services.embedder`: serve embedding models. Settings: `config.py`."""
+
+from services.embedder.config import EmbedderSettings
+from services.embedder.service import EmbedderService
+from services.runtime.server import main
+
+if __name__ == "__main__":
+    settings = EmbedderSettings.load()
+    main(lambda: EmbedderService(settings), settings)
