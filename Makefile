@@ -8,7 +8,7 @@ BUF := npx --yes @bufbuild/buf@1.75.0
 PROTOS := $(wildcard protos/chiasm/v1/*.proto)
 LOCK := requirements/cpu.txt
 UV := $(VENV)-uv/bin/uv
-SOURCES := chiasm services models tests bench scripts
+SOURCES := chiasm services models evals tests bench scripts
 
 # Where pip has to be told of PyTorch's CPU builds: make install TORCH_INDEX=address
 TORCH_INDEX ?=
@@ -63,9 +63,19 @@ format: $(STAMP) ## put the code into its one style
 protos: $(STAMP) ## generate chiasm/v1 from protos/
 	$(BIN)/python -m scripts.protos
 
+.PHONY: parity
+parity: $(STAMP) ## compare the served PaliGemma with transformers, token for token, and vLLM's own beside it
+	@$(BIN)/python -m tests.paligemma.parity
+
+.PHONY: eval
+eval: $(STAMP) ## measure the served tiny models, and write reports to runs/evals
+	@$(BIN)/python -m evals
+
 .PHONY: train
-train: $(STAMP) ## train models/tiny-paligemma from scratch (hours; resumes)
+train: $(STAMP) ## train the tiny models from scratch, one after the other (hours; resumes)
+	nice -n 10 $(BIN)/python -m models.training.tiny_siglip --work runs/tiny-siglip
 	nice -n 10 $(BIN)/python -m models.training.tiny_paligemma --work runs/tiny-paligemma
+	nice -n 10 $(BIN)/python -m models.training.tiny_colpali --work runs/tiny-colpali
 
 .PHONY: lock
 lock: $(UV) ## resolve requirements/cpu.in into requirements/cpu.txt

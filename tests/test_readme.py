@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from chiasm.command.main import app
+from services.embedder.config import EmbedderSettings
 from services.gateway.config import GatewaySettings
 from services.paligemma.config import PaligemmaSettings
 from services.runtime.config import ServiceSettings
@@ -14,10 +15,11 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings, PaligemmaSettings])
+@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings, PaligemmaSettings, EmbedderSettings])
 def test_every_setting_is_in_its_table(settings: type[ServiceSettings]) -> None:
     heading = "every service" if settings is ServiceSettings else settings.service
-    table = README.split(f"| setting of {'the ' if heading == 'gateway' else ''}{heading} |")[1].split("\n\n")[0]
+    article = "the " if settings in (GatewaySettings, EmbedderSettings) else ""
+    table = README.split(f"| setting of {article}{heading} |")[1].split("\n\n")[0]
     own = settings.model_fields.keys() - (set() if settings is ServiceSettings else ServiceSettings.model_fields.keys())
     named = {name.lower() for name in re.findall(r"`([A-Z_]+)`", table)}
     assert own <= named

@@ -10,8 +10,9 @@ import typer
 from chiasm import errors
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a service of `chiasm up` failed; 2 the request or its usage is wrong; 3 no server is "
-    "available, or it is overloaded; 4 the time ran out; 5 a fault of the server; 130 interrupted."
+    "Exit codes: 0 done; 1 a figure of `chiasm eval` is short, or a service of `chiasm up` failed; 2 the request or "
+    "its usage is wrong; 3 no server is available, or it is overloaded; 4 the time ran out; 5 a fault of the server; "
+    "130 interrupted."
 )
 
 _EXIT_CODES: dict[type[errors.ChiasmError], int] = {

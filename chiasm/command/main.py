@@ -5,6 +5,7 @@ import typer
 from chiasm.command.ask import ask
 from chiasm.command.caption import caption
 from chiasm.command.detect import detect
+from chiasm.command.eval import evaluate
 from chiasm.command.failures import EXIT_CODES
 from chiasm.command.models import models
 from chiasm.command.read import read
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 for command in (ask, caption, detect, read, segment, models, up):
     app.command(epilog=EXIT_CODES)(command)
+app.command("eval", epilog=EXIT_CODES)(evaluate)
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def main() -> None:
         out=Path("models/tiny-colpali"),
         steps=STEPS,
         rate=1e-3,
-        paligemma=(Path("models/tiny-paligemma"), "the PaliGemma it starts from"),
+        folders={"paligemma": (Path("models/tiny-paligemma"), "the PaliGemma it starts from")},
     )
     model, processor = start_from(args.paligemma)
     model.set_attn_implementation("eager")  # compiled, its backward is the fastest on a CPU

@@ -34,7 +34,7 @@ def main() -> None:
         out=Path("models/tiny-paligemma"),
         steps=STEPS,
         rate=2e-3,
-        siglip=(Path("models/tiny-siglip"), "the SigLIP whose tower it starts from"),
+        folders={"siglip": (Path("models/tiny-siglip"), "the SigLIP whose tower it starts from")},
     )
     processor = _processor(args.work / "processor")
     first_loc = processor.tokenizer.convert_tokens_to_ids("<loc0000>")

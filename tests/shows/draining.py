@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
+from evals.figures import Figure
 from tests.checkpoints import talkative
 from tests.integration.drain import drain_under_load
-from tests.shows.figures import Figure
 
 
 async def draining(service: str, calls: int) -> list[Figure]:

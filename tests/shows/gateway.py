@@ -1,7 +1,7 @@
 """The gateway: SIGTERM under load."""
 
+from evals.figures import Figure
 from tests.shows.draining import draining
-from tests.shows.figures import Figure
 
 
 async def drain() -> list[Figure]:

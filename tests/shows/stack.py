@@ -10,11 +10,11 @@ import psutil
 
 from chiasm.errors import from_rpc_error
 from chiasm.v1 import generation_pb2_grpc
+from evals.figures import Figure
 from tests.checkpoints import TINY
 from tests.integration.bad_input import BadRequest, bad_requests
 from tests.integration.trace import EXPECTED, trace_of_a_question
 from tests.otlp_receiver import OtlpReceiver
-from tests.shows.figures import Figure
 from tests.stacks import ROOT, gateway, running
 
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value and what it must be at least, at most or exactly."""
+    """A measured value and what it must be at least, at most, below or exactly."""
 
     name: str
     value: float
-    relation: Literal[">=", "<=", "=="]
+    relation: Literal[">=", "<=", "<", "=="]
     target: float
 
     @property
@@ -20,6 +20,8 @@ class Figure:
                 return self.value >= self.target
             case "<=":
                 return self.value <= self.target
+            case "<":
+                return self.value < self.target
             case "==":
                 return self.value == self.target
 
