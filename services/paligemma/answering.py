@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from services.paligemma.adapters import Adapter
 from services.paligemma.config import PaligemmaSettings
 from services.paligemma.engine import Engine, Sampling
 from services.paligemma.locations import Box, Token, geometric_mean, read_locations
@@ -16,7 +17,10 @@ from services.runtime.media import ImageLimits, Picture, decode_image
 
 @dataclass(frozen=True)
 class Question:
-    """One picture and what is asked of it; the `_field`s name where they stood in the request."""
+    """One picture, what is asked of it, and by which adapter (None is the base model) it shall be answered.
+
+    The `_field`s name where they stood in the request.
+    """
 
     task: Task
     text: str
@@ -25,6 +29,7 @@ class Question:
     image_field: str
     mime_type: str
     sampling: Sampling
+    adapter: Adapter | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class Answerer:
         sampling = question.sampling.with_default_max_tokens(question.task.max_tokens)
         tokens: list[Token] = []
         prompt_tokens, finish_reason = 0, ""
-        async with aclosing(self._engine.generate(prompt, picture.image, sampling)) as outputs:
+        async with aclosing(self._engine.generate(prompt, picture.image, sampling, question.adapter)) as outputs:
             async for output in outputs:
                 tokens += output.tokens
                 prompt_tokens = output.prompt_tokens or prompt_tokens

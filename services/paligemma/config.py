@@ -1,11 +1,16 @@
 """Settings of the paligemma service: `CHIASM_PALIGEMMA_*`."""
 
+import json
+import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from services.runtime.config import ServiceSettings
+
+ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class PaligemmaSettings(ServiceSettings):
@@ -16,6 +21,16 @@ class PaligemmaSettings(ServiceSettings):
     model_name: str | None = Field(None, description="served as `models/NAME`; the folder's or hub's last part if None")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="`auto` is the checkpoint's own"
+    )
+    quantization: Literal["fp8"] | None = Field(
+        None, description="weights held in fewer bits, on a GPU; a checkpoint quantized ahead needs no setting"
+    )
+    attention_backend: Literal["auto", "flash_attn", "triton_attn"] = Field(
+        "auto", description="on a GPU; `auto` is the fastest that can compute PaliGemma's mask"
+    )
+    adapters: Annotated[dict[str, Path], NoDecode] = Field(
+        {},
+        description="LoRA adapters served as `models/NAME:name`: `name=folder` separated by commas, or a JSON object",
     )
     max_context_tokens: int | None = Field(
         None, ge=2, description="image, prompt and answer together; the model's own if None"
@@ -33,3 +48,39 @@ class PaligemmaSettings(ServiceSettings):
     def resource_name(self) -> str:
         """`models/NAME`, as requests name it."""
         return f"models/{self.model_name or Path(self.model.rstrip('/')).name}"
+
+    def resource_name_of(self, adapter: str | None) -> str:
+        """`models/NAME:adapter`, or the base model's name for None."""
+        return f"{self.resource_name}:{adapter}" if adapter else self.resource_name
+
+    @field_validator("quantization", mode="before")
+    @classmethod
+    def _explain_int8(cls, value: object) -> object:
+        if value == "int8":
+            raise ValueError(
+                "vLLM makes int8 of a dense model's weights on no machine: "
+                "serve a checkpoint quantized ahead (compressed-tensors, W8A8) and leave this unset"
+            )
+        return value
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.startswith("{"):
+            return json.loads(value)
+        adapters: dict[str, str] = {}
+        for item in filter(None, (item.strip() for item in value.split(","))):
+            name, equals, folder = item.partition("=")
+            if not equals or not folder or name in adapters:
+                raise ValueError("write `name=folder` separated by commas, each name once")
+            adapters[name] = folder
+        return adapters
+
+    @field_validator("adapters")
+    @classmethod
+    def _name(cls, adapters: dict[str, Path]) -> dict[str, Path]:
+        if bad := [name for name in adapters if not ADAPTER_NAME.fullmatch(name)]:
+            raise ValueError(f"{bad[0]!r} is no adapter's name: letters, digits, `.`, `_` and `-`")
+        return adapters

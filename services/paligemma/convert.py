@@ -1,6 +1,7 @@
 """Between the contract's protos and this service's dataclasses."""
 
 from chiasm.v1 import errors_pb2, generation_pb2, media_pb2, models_pb2, usage_pb2
+from services.paligemma.adapters import Adapter
 from services.paligemma.answering import Detection, End, Piece, Question
 from services.paligemma.config import PaligemmaSettings
 from services.paligemma.engine import Engine, Sampling
@@ -22,8 +23,8 @@ _FINISH_REASONS = {
 }
 
 
-def question_from_proto(request: generation_pb2.GenerateRequest) -> Question:
-    """The question of a request that `check_generate` has passed.
+def question_from_proto(request: generation_pb2.GenerateRequest, adapter: Adapter | None) -> Question:
+    """The question, for `adapter` to answer, of a request that `check_generate` has passed.
 
     Raises InvalidArgument where PaliGemma takes less than the contract allows: one turn by the
     user, exactly one image sent as bytes, one text at most, and no JSON schema.
@@ -62,6 +63,7 @@ def question_from_proto(request: generation_pb2.GenerateRequest) -> Question:
         image_field=f"{image_field}.data",
         mime_type=image.mime_type,
         sampling=_sampling(request.config),
+        adapter=adapter,
     )
 
 
@@ -105,12 +107,15 @@ def _detection_to_proto(detection: Detection) -> media_pb2.Detection:
     )
 
 
-def model_to_proto(settings: PaligemmaSettings, engine: Engine, *, segments: bool, ready: bool) -> models_pb2.Model:
+def model_to_proto(
+    settings: PaligemmaSettings, engine: Engine, adapter: Adapter | None, *, segments: bool, ready: bool
+) -> models_pb2.Model:
+    """The base model, or it as `adapter` changes it."""
     tasks = [task for task, ours in _TASKS.items() if task and (segments or ours is not Task.SEGMENT)]
     facts = engine.facts
     return models_pb2.Model(
-        name=settings.resource_name,
-        revision=facts.revision,
+        name=settings.resource_name_of(adapter and adapter.name),
+        revision=f"{facts.revision}+{adapter.revision}" if adapter else facts.revision,
         provider="vllm",
         tasks=tasks,
         modalities=[models_pb2.MODALITY_IMAGE],

@@ -13,6 +13,7 @@ from PIL import Image
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_ENGINE_FAILED, ERROR_REASON_PROMPT_TOO_LONG
 from services.paligemma import vllm_backend
+from services.paligemma.adapters import Adapter, read_adapters
 from services.paligemma.config import PaligemmaSettings
 from services.paligemma.kv_budget import KvBudget
 from services.paligemma.locations import Token, Vocabulary
@@ -66,21 +67,24 @@ class Facts:
 
 
 class Engine:
-    """One loaded model. `start` before anything else, `stop` at the end."""
+    """One loaded model and its adapters. `start` before anything else, `stop` at the end."""
 
     facts: Facts
+    adapters: tuple[Adapter, ...]
     vocabulary: Vocabulary
 
     def __init__(self, settings: PaligemmaSettings) -> None:
+        """Raises ValueError when an adapter cannot be read."""
         self._settings = settings
+        self.adapters = read_adapters(settings.adapters)
         self._stats = vllm_backend.LatestStats()
         self._llm: vllm_backend.AsyncLLM | None = None
         self._in_flight = 0
         self._ids = itertools.count(1)
 
     async def start(self) -> None:
-        """Load the model and prove it with a real forward pass. Raises whatever vLLM raises."""
-        self._llm = await vllm_backend.load(self._settings, self._stats)
+        """Load the model and prove it, and each adapter, with a real forward pass. Raises whatever vLLM raises."""
+        self._llm = await vllm_backend.load(self._settings, self.adapters, self._stats)
         vision = self._llm.model_config.hf_config.vision_config
         self.facts = Facts(
             revision=await asyncio.to_thread(vllm_backend.revision, self._settings, self._llm),
@@ -95,13 +99,14 @@ class Engine:
         self._control = {to_id(token): token for token in CONTROL_TOKENS}
         self.vocabulary = Vocabulary(to_id("<loc0000>"), to_id("<seg000>"), to_id("<eos>"), self._tokenizer.decode)
         async with asyncio.timeout(PROOF_TIMEOUT_S):
-            await self._prove()
+            for adapter in (None, *self.adapters):
+                await self._prove(adapter)
 
-    async def _prove(self) -> None:
+    async def _prove(self, adapter: Adapter | None) -> None:
         """One token about a grey square: what readiness rests on."""
         grey = Image.new("RGB", (self.facts.image_size, self.facts.image_size), (128, 128, 128))
         prompt = self.encode("caption en", field="")
-        async with aclosing(self.generate(prompt, grey, Sampling(max_tokens=1))) as outputs:
+        async with aclosing(self.generate(prompt, grey, Sampling(max_tokens=1), adapter)) as outputs:
             async for _ in outputs:
                 pass
 
@@ -121,17 +126,19 @@ class Engine:
             )
         return [*ids, self._newline]
 
-    async def generate(self, prompt: list[int], image: Image.Image, sampling: Sampling) -> AsyncIterator[Output]:
-        """Pieces of the answer as they come. `image` is RGB of the model's size.
+    async def generate(
+        self, prompt: list[int], image: Image.Image, sampling: Sampling, adapter: Adapter | None = None
+    ) -> AsyncIterator[Output]:
+        """Pieces of the answer as they come, by the model as `adapter` changes it. `image` is RGB of the model's size.
 
         Closing the iterator frees the engine's slot. Raises Unavailable when the engine has died.
         """
         read = self.facts.image_tokens + 1 + len(prompt)
         most = min(read + (sampling.max_tokens or self.facts.max_context_tokens), self.facts.max_context_tokens)
-        observation = Observation(self._settings.resource_name, read=read)
+        observation = Observation(self._settings.resource_name_of(adapter and adapter.name), read=read)
         self._in_flight += 1
         try:
-            async with self._budget.hold(most), aclosing(self._outputs(prompt, image, sampling)) as outputs:
+            async with self._budget.hold(most), aclosing(self._outputs(prompt, image, sampling, adapter)) as outputs:
                 async for output in outputs:
                     observation.wrote(len(output.outputs[0].token_ids), output.metrics)
                     yield _output(output)
@@ -143,12 +150,13 @@ class Engine:
             observation.end()
 
     async def _outputs(
-        self, prompt: list[int], image: Image.Image, sampling: Sampling
+        self, prompt: list[int], image: Image.Image, sampling: Sampling, adapter: Adapter | None
     ) -> AsyncIterator["vllm_backend.RequestOutput"]:
         outputs = self._llm.generate(
             await vllm_backend.render(self._llm, prompt, image),
             vllm_backend.sampling_params(sampling, self.facts.max_context_tokens),
             request_id=str(next(self._ids)),
+            lora_request=adapter and vllm_backend.lora_request(adapter),
         )
         finish_reason = None
         try:

@@ -1,16 +1,22 @@
 """PaliGemma for vLLM with its authors' mask: the whole prompt attends bidirectionally, the answer causally.
 
-Stock vLLM lets at most the image tokens attend both ways, and on CPU runs fully causal without a
-warning. The mask is that of big_vision's `paligemma.py: make_attn_mask`. It holds only when a prompt
-is computed in one piece and never from a cache, which `engine.py` configures.
+Stock vLLM lets at most the image tokens attend both ways, and on CPU runs fully causal without a warning.
+
+The mask is that of big_vision's `paligemma.py: make_attn_mask`. vLLM computes it as plain non-causal attention in every
+step: a prompt computed in one piece then attends both ways, and the one query of a decoding step is the last of its
+sequence, so that a causal mask would hide nothing from it. Hence no chunked prefill, no prefix caching (the keys and
+values of an image depend on the prompt behind it) and no speculative decoding.
+
+No layer has a sliding window. Gemma 2's every other layer has one of 4096 tokens, but PaliGemma 2 was trained without:
+"This implementation does *not* currently support the local sliding attention pattern" (big_vision
+`models/ppp/gemma.py`). transformers applies it to the answer, not to the prompt; the two differ beyond 4096 tokens.
 """
 
-import copy
-import functools
+import re
 
-import torch
 from vllm.config import VllmConfig
 from vllm.inputs import MultiModalInput
+from vllm.model_executor.layers.attention.encoder_only_attention import create_encoder_only_attention_backend
 from vllm.model_executor.models.paligemma import (
     PaliGemmaDummyInputsBuilder,
     PaliGemmaForConditionalGeneration,
@@ -18,17 +24,12 @@ from vllm.model_executor.models.paligemma import (
     PaliGemmaProcessingInfo,
 )
 from vllm.model_executor.models.siglip import SiglipEncoderInfo
+from vllm.model_executor.models.utils import WeightsMapper
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.processing import ProcessorInputs, TimingContext
-from vllm.v1.attention.backend import (
-    AttentionBackend,
-    AttentionMetadata,
-    CommonAttentionMetadata,
-    subclass_attention_backend,
-)
 
-# Those whose `causal` may be a tensor, a value for each request.
-EXACT_BACKENDS = ("CPU_ATTN", "TRITON_ATTN")
+# Those whose kernels were read to take `causal=False` beside a key-value cache: FlashAttention in all its versions.
+EXACT_BACKENDS = ("CPU_ATTN", "FLASH_ATTN", "TRITON_ATTN")
 
 
 class ProcessingInfo(PaliGemmaProcessingInfo):
@@ -52,36 +53,40 @@ class MultiModalProcessor(PaliGemmaMultiModalProcessor):
         return applied
 
 
-@functools.cache
-def prefix_lm_backend(backend: type[AttentionBackend]) -> type[AttentionBackend]:
-    """`backend` with `causal` given per request: off while its prompt is computed, on afterwards."""
-    builder = backend.get_builder_cls()
-
-    class PrefixLMMetadataBuilder(builder):  # type: ignore[misc, valid-type]
-        def build(
-            self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False
-        ) -> AttentionMetadata:
-            metadata = copy.copy(common_attn_metadata)
-            prefilling = metadata.is_prefilling
-            if prefilling is not None:
-                # int32 because the CPU kernel refuses a bool tensor.
-                metadata.causal = (~prefilling).to(dtype=torch.int32, device=metadata.query_start_loc.device)
-            return super().build(common_prefix_len, metadata, fast_build)
-
-    return subclass_attention_backend("PrefixLM", backend, PrefixLMMetadataBuilder)
-
-
 @MULTIMODAL_REGISTRY.register_processor(
     MultiModalProcessor, info=ProcessingInfo, dummy_inputs=PaliGemmaDummyInputsBuilder
 )
 class ExactPaliGemmaForConditionalGeneration(PaliGemmaForConditionalGeneration):
+    # transformers 5 saves SigLIP without `vision_model.`.
+    hf_to_vllm_mapper = PaliGemmaForConditionalGeneration.hf_to_vllm_mapper | WeightsMapper(
+        orig_to_new_regex={
+            re.compile(r"^(?:model\.)?vision_tower\.(?!vision_model\.)"): "vision_tower.vision_model.",
+        }
+    )
+
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        """Raises RuntimeError on a configuration under which the answers would be wrong."""
+        _check(vllm_config)
+        text = vllm_config.model_config.hf_config.text_config
+        if getattr(text, "layer_types", None):
+            text.layer_types = ["full_attention"] * len(text.layer_types)
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         for layer in self.language_model.model.layers:
             attention = layer.self_attn.attn
-            if attention.attn_backend.get_name() not in EXACT_BACKENDS:
+            name = attention.attn_backend.get_name()
+            if name not in EXACT_BACKENDS:
                 raise RuntimeError(
-                    f"attention back end {attention.attn_backend.get_name()} cannot attend both ways request by "
-                    f"request, and PaliGemma answers wrongly without: use {' or '.join(EXACT_BACKENDS)}"
+                    f"attention back end {name} is not known to attend both ways over a prompt, and PaliGemma answers "
+                    f"wrongly without: use {', '.join(EXACT_BACKENDS)}"
                 )
-            attention.attn_backend = prefix_lm_backend(attention.attn_backend)
+            attention.attn_backend = create_encoder_only_attention_backend(attention.attn_backend)
+
+
+def _check(config: VllmConfig) -> None:
+    wrong = {
+        "chunked prefill": config.scheduler_config.enable_chunked_prefill,
+        "prefix caching": config.cache_config.enable_prefix_caching,
+        "speculative decoding": config.speculative_config is not None,
+    }
+    if on := [name for name, enabled in wrong.items() if enabled]:
+        raise RuntimeError(f"PaliGemma's mask does not hold under {' and '.join(on)}: switch off")

@@ -7,6 +7,7 @@ import grpc
 
 from chiasm.v1 import generation_pb2, models_pb2
 from services.paligemma import convert
+from services.paligemma.adapters import Adapter
 from services.paligemma.answering import Answerer
 from services.paligemma.config import PaligemmaSettings
 from services.paligemma.engine import Engine
@@ -19,7 +20,7 @@ from services.runtime.streams import each_within
 
 
 class PaligemmaService(GenerationServer):
-    """One PaliGemma checkpoint behind GenerationService and ModelService."""
+    """One PaliGemma checkpoint and its adapters behind GenerationService and ModelService."""
 
     def __init__(self, settings: PaligemmaSettings) -> None:
         self._settings = settings
@@ -42,25 +43,24 @@ class PaligemmaService(GenerationServer):
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.ListModelsResponse:
-        return list_models(request, [self._model()] if self._ready else [])
+        adapters = (None, *self._engine.adapters) if self._ready else ()
+        return list_models(request, [self._model(adapter) for adapter in adapters])
 
     async def GetModel(
         self, request: models_pb2.GetModelRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.GetModelResponse:
-        self._check_model(request.name, "name")
-        return models_pb2.GetModelResponse(model=self._model())
+        return models_pb2.GetModelResponse(model=self._model(self._adapter(request.name, "name")))
 
     async def events(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
         seconds = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
         check_generate(request)
-        if request.model:
-            self._check_model(request.model, "model")
+        adapter = self._adapter(request.model, "model") if request.model else None
         self._check_ready()
-        question = convert.question_from_proto(request)
-        request_id = name_request(request)
-        started = generation_pb2.Started(model=self._settings.resource_name, attempt=1, request_id=request_id)
+        question = convert.question_from_proto(request, adapter)
+        model = self._settings.resource_name_of(adapter and adapter.name)
+        started = generation_pb2.Started(model=model, attempt=1, request_id=name_request(request))
         async with aclosing(each_within(seconds, self._answerer.answer(question))) as answer:
             # Held back until something has come, so that a bad image is an error and no answer begun.
             first = await anext(answer)
@@ -69,14 +69,22 @@ class PaligemmaService(GenerationServer):
             async for piece in answer:
                 yield convert.event_to_proto(piece)
 
-    def _check_model(self, name: str, field: str) -> None:
-        if name != self._settings.resource_name:
-            raise NotFound(f"{name!r} is not served here; {self._settings.resource_name!r} is", field=field)
+    def _adapter(self, name: str, field: str) -> Adapter | None:
+        """The adapter that `name` names, None for the base model. Raises NotFound naming what is served."""
+        served = {self._settings.resource_name_of(adapter.name): adapter for adapter in self._engine.adapters}
+        if name == self._settings.resource_name:
+            return None
+        if name not in served:
+            names = ", ".join([self._settings.resource_name, *served])
+            raise NotFound(f"{name!r} is not served here; these are: {names}", field=field)
+        return served[name]
 
     def _check_ready(self) -> None:
         if not self._ready:
             raise Unavailable("the model is still loading, or its engine has died")
 
-    def _model(self) -> models_pb2.Model:
+    def _model(self, adapter: Adapter | None) -> models_pb2.Model:
         self._check_ready()
-        return convert.model_to_proto(self._settings, self._engine, segments=self._answerer.segments, ready=self._ready)
+        return convert.model_to_proto(
+            self._settings, self._engine, adapter, segments=self._answerer.segments, ready=self._ready
+        )

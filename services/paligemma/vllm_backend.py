@@ -1,21 +1,24 @@
-"""How vLLM is configured and read: the one place that knows its arguments.
+"""How vLLM is started, asked and read; how it is configured: `vllm_config.py`.
 
 vLLM is imported when the engine loads, so that settings and errors are read without it.
 """
 
 import asyncio
-import hashlib
-import os
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from services.paligemma.adapters import Adapter
 from services.paligemma.config import PaligemmaSettings
+from services.paligemma.key_names import check_key_names
 from services.paligemma.lasting_thread import in_lasting_thread
+from services.paligemma.vllm_config import engine_config, set_environment
+from services.runtime.revision import weights_revision
 
 if TYPE_CHECKING:
     from PIL import Image
     from vllm import SamplingParams
+    from vllm.lora.request import LoRARequest
     from vllm.outputs import RequestOutput
     from vllm.v1.engine.async_llm import AsyncLLM
     from vllm.v1.metrics.stats import SchedulerStats
@@ -29,13 +32,12 @@ __all__ = [
     "engine_dead_error",
     "kv_blocks",
     "load",
+    "lora_request",
     "render",
     "revision",
     "sampling_params",
     "shut_down",
 ]
-
-_HASH_BLOCK = 2**20
 
 
 class LatestStats:
@@ -48,58 +50,25 @@ class LatestStats:
             self.kv_cache_usage = scheduler.kv_cache_usage
 
 
-async def load(settings: PaligemmaSettings, stats: LatestStats) -> "AsyncLLM":
-    """Load the model; takes seconds to minutes. Raises what vLLM raises on a bad model or machine."""
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    # vLLM's records then go through our own JSON handler, those of its processes to stderr as they are.
-    os.environ.setdefault("VLLM_CONFIGURE_LOGGING", "0")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", str(settings.kv_cache_gib))
-    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
-    llm = await in_lasting_thread(lambda: _load(settings, stats), name="vllm")
+async def load(settings: PaligemmaSettings, adapters: Sequence[Adapter], stats: LatestStats) -> "AsyncLLM":
+    """Load the model; takes seconds to minutes. Raises what vLLM raises on a bad model, adapter or machine."""
+    set_environment(settings)
+    llm = await in_lasting_thread(lambda: _load(settings, adapters, stats), name="vllm")
     # Built in a thread there was no running loop to start it on.
     llm._run_output_handler()
+    for adapter in adapters:
+        await llm.add_lora(lora_request(adapter))
     return llm
 
 
-def _load(settings: PaligemmaSettings, stats: LatestStats) -> "AsyncLLM":
-    config = _engine_config(settings)
+def _load(settings: PaligemmaSettings, adapters: Sequence[Adapter], stats: LatestStats) -> "AsyncLLM":
+    folder = Path(settings.model)
+    if folder.is_dir():
+        check_key_names(folder)
+    config = engine_config(settings, adapters)
     from vllm.v1.engine.async_llm import AsyncLLM
 
     return AsyncLLM.from_vllm_config(config, stat_loggers=[_stat_logger(stats)], disable_log_stats=True)
-
-
-def _engine_config(settings: PaligemmaSettings) -> Any:
-    from vllm import AsyncEngineArgs
-    from vllm.platforms import current_platform
-    from vllm.v1.attention.backends.registry import AttentionBackendEnum
-
-    on_cpu = current_platform.is_cpu()
-    args: dict[str, Any] = {
-        "model": settings.model,
-        "revision": settings.model_revision,
-        "dtype": settings.dtype,
-        "max_model_len": settings.max_context_tokens,
-        "max_num_seqs": settings.max_running,
-        "limit_mm_per_prompt": {"image": 1},
-        "mm_processor_cache_gb": 0,
-        # PaliGemma's mask holds only for prompts computed in one piece, and the keys and values of
-        # an image depend on the prompt behind it.
-        "enable_chunked_prefill": False,
-        "enable_prefix_caching": False,
-        # Compilation needs a C++ compiler on a CPU and gains little there.
-        "enforce_eager": on_cpu,
-    }
-    if on_cpu:
-        # vLLM's sampler is compiled even then. The engine's processes, started after this, do without where there is
-        # no compiler; where there is one they need it: uncompiled, a slot took 2.5 s to come free, not 0.1 s.
-        if shutil.which(os.environ.get("CXX", "g++")) is None:
-            os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-    else:
-        args["gpu_memory_utilization"] = settings.gpu_memory_share
-        args["attention_backend"] = AttentionBackendEnum.TRITON_ATTN
-    probe = AsyncEngineArgs(**args).create_model_config()
-    args["max_num_batched_tokens"] = max(8192, 4 * probe.max_model_len)
-    return AsyncEngineArgs(**args).create_engine_config()
 
 
 def _stat_logger(stats: LatestStats) -> type:
@@ -158,6 +127,12 @@ def sampling_params(sampling: "Sampling", max_context_tokens: int) -> "SamplingP
     )
 
 
+def lora_request(adapter: Adapter) -> "LoRARequest":
+    from vllm.lora.request import LoRARequest
+
+    return LoRARequest(adapter.name, adapter.id, str(adapter.folder))
+
+
 def engine_dead_error() -> type[Exception]:
     from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -165,13 +140,6 @@ def engine_dead_error() -> type[Exception]:
 
 
 def revision(settings: PaligemmaSettings, llm: "AsyncLLM") -> str:
-    """The hub's commit, or `sha256-` and 16 digits of the hash of the folder's weights."""
+    """The hub's commit, or the hash of the folder's weights."""
     folder = Path(settings.model)
-    if not folder.is_dir():
-        return llm.model_config.hf_config._commit_hash
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as stream:
-            while block := stream.read(_HASH_BLOCK):
-                digest.update(block)
-    return f"sha256-{digest.hexdigest()[:16]}"
+    return weights_revision(folder) if folder.is_dir() else llm.model_config.hf_config._commit_hash

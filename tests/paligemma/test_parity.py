@@ -1,33 +1,41 @@
-"""The short form of parity: every token as transformers gives it, Gemma 1 and Gemma 2."""
+"""The short form of parity: every token as transformers gives it. The long form is `make parity`."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from tests.paligemma.parity.checkpoints import (
+    random_adapter,
+    random_gemma1,
+    random_gemma2,
+    save_as_google,
+    save_as_transformers,
+)
+from tests.paligemma.parity.compare import compare
+from tests.paligemma.parity.questions import Answer, questions
+from tests.paligemma.parity.reference import Reference
+from tests.paligemma.parity.served import served
 
-from tests.checkpoints import random_paligemma
-
-ROOT = Path(__file__).parents[2]
-
-
-def parity(model: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "tests.paligemma.parity", str(model)]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=170)
-    assert done.returncode == 0, done.stderr[-4_000:]
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.mark.parametrize("version", [1, 2])
-def test_random_weights_answer_as_in_transformers(tmp_path: Path, version: int) -> None:
-    figures = parity(random_paligemma(tmp_path / "model", version=version))
-    assert figures["exact"] == figures["prompts"] == 24
-    assert figures["worst_logprob_difference"] < 1e-3
+QUESTIONS = 12
+WORST_LOGPROB_DIFFERENCE = 1e-3
 
 
-def test_the_trained_checkpoint_answers_as_in_transformers() -> None:
-    figures = parity(ROOT / "models" / "tiny-paligemma")
-    assert figures["exact"] == figures["prompts"] == 24
-    assert figures["worst_logprob_difference"] < 1e-3
+def assert_parity(ours: list[Answer], model: Path) -> None:
+    reference = Reference(model)
+    parity = compare(ours, reference.answers(questions(QUESTIONS, reference.image_size)))
+    assert parity.exact == parity.asked == QUESTIONS
+    assert parity.worst < WORST_LOGPROB_DIFFERENCE
+
+
+def test_gemma1_and_an_adapter_of_it_answer_in_the_same_batches_as_in_transformers(tmp_path: Path) -> None:
+    model = random_gemma1(1)
+    base = save_as_google(model, tmp_path / "base")
+    adapter = random_adapter(model, tmp_path / "adapter")
+    merged = save_as_transformers(model, tmp_path / "merged")
+    answers = served(base, QUESTIONS, ("staggered", "adapter"), adapter=adapter)
+    assert_parity(answers["staggered"], base)
+    assert_parity(answers["adapter"], merged)
+
+
+def test_gemma2_saved_by_transformers_answers_as_there_beyond_its_window(tmp_path: Path) -> None:
+    """The key names are transformers 5's; every prompt is longer than the window of 48 tokens."""
+    model = save_as_transformers(random_gemma2(2, window=48), tmp_path / "model")
+    assert_parity(served(model, QUESTIONS, ("staggered",))["staggered"], model)
