@@ -1,13 +1,13 @@
-"""Checkpoints that tests make for themselves: real architectures, random weights."""
+"""Checkpoints that tests make for themselves, of the real architecture."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
-from transformers import Gemma2Config, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+from transformers import PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 
-from models.training.checkpoint import IMAGE_TOKENS, build_processor, export, model_config
+from models.training.checkpoint import build_processor, export, model_config
 
 TINY = Path(__file__).parent.parent / "models" / "tiny-paligemma"
 MOST_STEPS = 300
@@ -22,7 +22,7 @@ def talkative(folder: Path) -> Path:
     config.text_config.max_position_embeddings = 4_096
     model = PaliGemmaForConditionalGeneration(config)
     with torch.no_grad():
-        # Its logit is then 0, which in a vocabulary of 1,664 random ones is never the greatest.
+        # Its logit is then 0, which among all the random ones is never the greatest.
         model.get_input_embeddings().weight[processor.tokenizer.eos_token_id] = 0
     return _exported(model, processor, folder)
 
@@ -53,42 +53,3 @@ def memorised(folder: Path, examples: Sequence[tuple[Image.Image, str, str]]) ->
 def _exported(model: PaliGemmaForConditionalGeneration, processor: PaliGemmaProcessor, folder: Path) -> Path:
     export(model, processor, folder)
     return folder
-
-
-def random_paligemma(folder: Path, *, version: int) -> Path:
-    """PaliGemma 1 (Gemma text model) or 2 (Gemma 2: sliding window, soft-capping), with weights so
-    large that the attention mask shows in every token."""
-    torch.manual_seed(version)
-    processor = build_processor()
-    config = model_config(processor)
-    if version == 2:
-        one = config.text_config
-        config.text_config = Gemma2Config(
-            **{
-                name: getattr(one, name)
-                for name in (
-                    "vocab_size",
-                    "hidden_size",
-                    "intermediate_size",
-                    "num_hidden_layers",
-                    "num_attention_heads",
-                    "num_key_value_heads",
-                    "head_dim",
-                    "max_position_embeddings",
-                    "bos_token_id",
-                    "eos_token_id",
-                    "pad_token_id",
-                )
-            },
-            query_pre_attn_scalar=one.head_dim,
-            sliding_window=512,
-            num_image_tokens=IMAGE_TOKENS,
-            use_bidirectional_attention=True,
-        )
-        config.text_config._attn_implementation = "eager"
-    model = PaliGemmaForConditionalGeneration(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=0.12)
-    return _exported(model, processor, folder)
