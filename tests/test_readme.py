@@ -26,7 +26,7 @@ def test_every_setting_is_in_its_table(settings: type[ServiceSettings]) -> None:
 
 
 def test_every_command_is_there() -> None:
-    commands = {command.callback.__name__ for command in app.registered_commands}
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
     assert set(re.findall(r"(?:bin/|`)chiasm ([a-z]+) ", README)) <= commands
 
 

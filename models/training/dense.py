@@ -75,10 +75,17 @@ class Heads(nn.Module):
             "shape": F.cross_entropy(shape, wanted["shape"]),
             "color": color_loss,
             "edges": edge_loss,
-            "glyphs": 3 * F.cross_entropy(glyphs.unflatten(-1, (SLOTS, -1)).transpose(1, 2), wanted["glyphs"]),
+            "glyphs": _glyph_loss(glyphs.unflatten(-1, (SLOTS, -1)), wanted["glyphs"]),
             "words": 20 * F.binary_cross_entropy_with_logits(words, wanted["words"], pos_weight=positive),
             "value": 2 * F.cross_entropy(value, wanted["value"]),
         }
+
+
+def _glyph_loss(logits: torch.Tensor, glyphs: torch.Tensor) -> torch.Tensor:
+    """Letters count as much as the many places without one."""
+    each = F.cross_entropy(logits.transpose(1, 2), glyphs, reduction="none")
+    drawn = glyphs > 0
+    return each[~drawn].mean() + (each[drawn].mean() if drawn.any() else 0)
 
 
 def _edge_loss(logits: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,8 @@ from models.world.scene import COLORS, GROUNDS
 
 LETTERS = string.ascii_uppercase
 MAX_LETTERS = 5
+SIZE = 0.17
+LINES = 8  # places for the text, one above the other; the first and the last stay free
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,6 @@ def sample_sign(seed: int) -> Sign:
     """The sign of `seed`: a word of the lexicon, or 2 to `MAX_LETTERS` capitals."""
     rng = random.Random(seed)
     text = rng.choice(WORDS) if rng.random() < 0.5 else "".join(rng.choices(LETTERS, k=rng.randint(2, MAX_LETTERS)))
-    size = rng.uniform(0.15, 0.2)
-    room = 0.96 - Text(text, 0, 0, size).width
-    line = Text(text, rng.uniform(0.04, max(room, 0.041)), rng.uniform(0.14, 0.86), size)
+    left = rng.uniform(0.04, 0.96 - Text(text, 0, 0, SIZE).width)
+    line = Text(text, left, (rng.randint(1, LINES - 2) + 0.5) / LINES, SIZE)
     return Sign(line, rng.choice(list(COLORS)), rng.choice(GROUNDS))

@@ -1,19 +1,17 @@
 """Settings of the embedder: `CHIASM_EMBEDDER_*`."""
 
-import json
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
 
-from services.runtime.config import ServiceSettings
+from services.runtime.config import Names, ServiceSettings
 
 
 class EmbedderSettings(ServiceSettings):
     service: ClassVar[str] = "embedder"
 
-    models: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("models/tiny-siglip",)
+    models: Annotated[Names, Field(min_length=1)] = ("models/tiny-siglip",)
     """Checkpoints, separated by commas or as a JSON list: folders, or names on the Hugging Face hub. Each is served
     as `models/NAME`, by the last part of its own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -30,19 +28,6 @@ class EmbedderSettings(ServiceSettings):
     """Most bytes of one picture."""
     max_image_pixels: int = Field(64_000_000, ge=1)
     """Most pixels of one picture."""
-    default_timeout_s: float = Field(60.0, gt=0)
-    """Deadline in seconds of a call whose caller gave none."""
-    max_timeout_s: float = Field(600.0, gt=0)
-    """Longest deadline in seconds that is honoured."""
-
-    @field_validator("models", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        if value.startswith("["):
-            return json.loads(value)
-        return tuple(model.strip() for model in value.split(",") if model.strip())
 
     @field_validator("models")
     @classmethod

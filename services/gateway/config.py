@@ -1,13 +1,11 @@
 """Settings of the gateway: `CHIASM_GATEWAY_*`."""
 
-import json
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field
 
-from services.runtime.config import ServiceSettings
+from services.runtime.config import Names, ServiceSettings
 
 
 class GatewaySettings(ServiceSettings):
@@ -15,7 +13,7 @@ class GatewaySettings(ServiceSettings):
 
     port: int = Field(8700, ge=0, le=65_535)
     """The port to listen on; 0 for a free one."""
-    targets: Annotated[tuple[str, ...], NoDecode, Field(min_length=1)] = ("127.0.0.1:8701",)
+    targets: Annotated[Names, Field(min_length=1)] = ("127.0.0.1:8701",)
     """Model servers, separated by commas or as a JSON list: `host:port`, or `dns:///host:port` for its replicas."""
     target_ca_file: Path | None = None
     """What the model servers' certificates descend from, in PEM; plaintext when None."""
@@ -25,16 +23,3 @@ class GatewaySettings(ServiceSettings):
     """That certificate's private key, in PEM."""
     refresh_s: float = Field(1.0, gt=0)
     """Seconds between two looks at which models a target serves."""
-    default_timeout_s: float = Field(60.0, gt=0)
-    """Deadline in seconds of a call whose caller gave none."""
-    max_timeout_s: float = Field(600.0, gt=0)
-    """Longest deadline in seconds that is honoured."""
-
-    @field_validator("targets", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        if value.startswith("["):
-            return json.loads(value)
-        return tuple(target.strip() for target in value.split(",") if target.strip())

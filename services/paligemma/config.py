@@ -41,8 +41,6 @@ class PaligemmaSettings(ServiceSettings):
     mask_decoder_file: Path | None = Field(None, description="`vae-oid.npz`, which turns <seg> tokens into masks")
     max_media_bytes: int = Field(20 * 2**20, ge=1, description="most bytes of one picture")
     max_image_pixels: int = Field(64_000_000, ge=1, description="most pixels of one picture")
-    default_timeout_s: float = Field(60.0, gt=0, description="deadline of a call whose caller gave none")
-    max_timeout_s: float = Field(600.0, gt=0, description="longest deadline that is honoured")
 
     @property
     def resource_name(self) -> str:

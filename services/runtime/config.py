@@ -4,23 +4,37 @@ The first source that has a value wins: `CHIASM_<SERVICE>_<FIELD>`, `CHIASM_<FIE
 `CHIASM_CONFIG_FILE` names (its table `[<service>]`, then its top-level keys), the default.
 """
 
+import json
 import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
 CONFIG_FILE_VARIABLE = "CHIASM_CONFIG_FILE"
+
+
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if value.startswith("["):
+        return json.loads(value)
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Strings separated by commas, or as a JSON list."""
 
 
 class ServiceSettings(BaseSettings):
@@ -41,6 +55,10 @@ class ServiceSettings(BaseSettings):
     """Most bytes of one message, either way."""
     max_concurrent_calls: int = Field(256, ge=1)
     """Calls handled at once; one more is refused with RESOURCE_EXHAUSTED."""
+    default_timeout_s: float = Field(60.0, gt=0)
+    """Deadline in seconds of a call whose caller gave none."""
+    max_timeout_s: float = Field(600.0, gt=0)
+    """Longest deadline in seconds that is honoured."""
     keepalive_s: float = Field(60.0, ge=10)
     """Seconds of silence on a connection before it is pinged."""
     max_connection_age_s: float = Field(600.0, gt=0)
