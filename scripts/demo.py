@@ -12,7 +12,7 @@ import psutil
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "shapes.png"
-QUESTIONS = {"how many circles are there?": "2", "what color is the star?": "blue"}
+QUESTIONS = {"how many circles are there?": "2", "what color is the star?": "orange"}
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 160
 

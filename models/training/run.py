@@ -119,9 +119,8 @@ def arguments(
     steps: int,
     rate: float,
     folders: Mapping[str, tuple[Path, str]] = MappingProxyType({}),
-    numbers: Mapping[str, tuple[int, str]] = MappingProxyType({}),
 ) -> argparse.Namespace:
-    """The command line of a training; `folders` and `numbers` are further options: default and meaning by name."""
+    """The command line of a training; `folders` are further ones it reads: default and meaning by name."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder of checkpoints to go on from")
     parser.add_argument("--out", type=Path, default=out, help="folder of the finished model")
@@ -130,8 +129,6 @@ def arguments(
     parser.add_argument("--threads", type=int, default=2)
     for name, (folder, meaning) in folders.items():
         parser.add_argument(f"--{name}", type=Path, default=folder, help=meaning)
-    for name, (number, meaning) in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=number, help=meaning)
     args = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)

@@ -6,7 +6,6 @@ Pictures and captions by SigLIP's sigmoid loss (arXiv 2303.15343), and at the sa
 the patches. Its tower is where the tiny PaliGemma starts. Goes on from what it finds in `--work`.
 """
 
-import argparse
 import math
 import random
 from pathlib import Path
@@ -27,23 +26,16 @@ from models.world.sign import sample_sign
 from models.world.tasks import World, caption, sample_world
 
 STEPS = 3_000
-CAPTION_STEPS = 1_500
 BATCH = 64
 MAX_TOKENS = 32
-TOWER_STAGE, CAPTION_STAGE = 1, 4
+STAGE = 1
 CONTRASTIVE_WEIGHT = 2.0
 # Reading is the hard part; and many signs in one batch make it their words that tell them apart, not their colours.
 KINDS, KIND_WEIGHTS = (sample_scene, sample_sign, sample_chart, sample_page), (16, 26, 16, 6)
 
 
 def main() -> None:
-    args = run.arguments(
-        __doc__,
-        out=Path("models/tiny-siglip"),
-        steps=STEPS,
-        rate=2e-3,
-        numbers={"caption-steps": (CAPTION_STEPS, "steps with the tower as it is")},
-    )
+    args = run.arguments(__doc__, out=Path("models/tiny-siglip"), steps=STEPS, rate=2e-3)
     processor = _processor(args.work / "processor")
     model = SiglipModel(siglip_config(processor))
     model.set_attn_implementation("eager")  # compiled, its backward is the fastest on a CPU
@@ -51,61 +43,30 @@ def main() -> None:
         model.logit_scale.fill_(math.log(10))  # where the paper starts
         model.logit_bias.fill_(-10)
     print(f"parameters: {sum(p.numel() for p in model.parameters()):,}", flush=True)
-    train_tower(model, processor, args)
-    train_captions(model, processor, args)
-    export(model, processor, args.out)
-    print(f"exported to {args.out}")
-
-
-def train_tower(model: SiglipModel, processor: SiglipProcessor, args: argparse.Namespace) -> None:
-    """Dense and contrastive losses together, over all of the world."""
     heads = dense.Heads(WIDTH)
     modules = {"model": model, "heads": heads}
-    compiled = torch.compile(model.vision_model)
+    tower = torch.compile(model.vision_model)
 
     def loss_at(step: int) -> dict[str, torch.Tensor]:
-        seeds = [train_seed(TOWER_STAGE, step, i) for i in range(BATCH)]
+        seeds = [train_seed(STAGE, step, i) for i in range(BATCH)]
         worlds = [_sample(seed) for seed in seeds]
         batch = torch.stack([pixels(world, random.Random(seed)) for world, seed in zip(worlds, seeds, strict=True)])
-        seen = compiled(batch)
+        seen = tower(batch)
         losses = heads.losses(seen.last_hidden_state, [dense.targets(world) for world in worlds])
         losses["contrastive"] = CONTRASTIVE_WEIGHT * _contrastive(model, processor, seen.pooler_output, worlds)
         return losses
 
-    optimizers = run.Optimizers(modules, args.rate)
     run.train(
-        "tower",
+        "tiny-siglip",
         modules,
-        optimizers,
+        run.Optimizers(modules, args.rate),
         args.steps,
         args.work,
         loss_at,
         lambda: {"recall@1": recall_at_1(model, processor)},
     )
-
-
-def train_captions(model: SiglipModel, processor: SiglipProcessor, args: argparse.Namespace) -> None:
-    """Contrastive loss alone, mostly over what has words in it; the tower stays as it is (LiT, arXiv 2111.07991)."""
-    model.vision_model.requires_grad_(False)
-    model.vision_model.head.requires_grad_(True)
-    compiled = torch.compile(model.vision_model)
-
-    def loss_at(step: int) -> dict[str, torch.Tensor]:
-        seeds = [train_seed(CAPTION_STAGE, step, i) for i in range(BATCH)]
-        worlds = [_sample(seed) for seed in seeds]
-        batch = torch.stack([pixels(world, random.Random(seed)) for world, seed in zip(worlds, seeds, strict=True)])
-        return {"contrastive": _contrastive(model, processor, compiled(batch).pooler_output, worlds)}
-
-    modules = {"model": model}
-    run.train(
-        "captions",
-        modules,
-        run.Optimizers(modules, args.rate),
-        args.caption_steps,
-        args.work,
-        loss_at,
-        lambda: {"recall@1": recall_at_1(model, processor)},
-    )
+    export(model, processor, args.out)
+    print(f"exported to {args.out}")
 
 
 def _sample(seed: int) -> World:

@@ -23,6 +23,8 @@ COLORS = {
 }
 GROUNDS = ((255, 255, 255), (240, 240, 240), (250, 244, 228), (226, 236, 248), (232, 246, 232))
 MAX_THINGS = 4
+# In fractions of the picture: between two things, and between their middles from left to right.
+GAP, ORDER_GAP = 0.02, 0.04
 
 
 @dataclass(frozen=True)
@@ -72,15 +74,19 @@ def _place(rng: random.Random, wanted: int) -> list[Thing] | None:
         size = rng.uniform(0.2, 0.36)
         xmin, ymin = rng.uniform(0.02, 0.98 - size), rng.uniform(0.02, 0.98 - size)
         box = (xmin, ymin, xmin + size, ymin + size)
-        if not any(_too_close(box, other.box) for other in things):
-            things.append(Thing(rng.choice(SHAPES), rng.choice(list(COLORS)), box))
+        thing = Thing(rng.choice(SHAPES), rng.choice(list(COLORS)), box)
+        if not any(_too_close(thing, other) for other in things):
+            things.append(thing)
             if len(things) == wanted:
                 return things
     return None
 
 
-def _too_close(a: tuple[float, ...], b: tuple[float, ...], gap: float = 0.02) -> bool:
-    return a[0] < b[2] + gap and b[0] < a[2] + gap and a[1] < b[3] + gap and b[1] < a[3] + gap
+def _too_close(one: Thing, other: Thing) -> bool:
+    """Whether they nearly touch, or leave it open which of them is further to the left."""
+    a, b = one.box, other.box
+    touch = a[0] < b[2] + GAP and b[0] < a[2] + GAP and a[1] < b[3] + GAP and b[1] < a[3] + GAP
+    return touch or abs(one.center[0] - other.center[0]) < ORDER_GAP
 
 
 def draw_shape(pen: ImageDraw.ImageDraw, thing: Thing, width: int, height: int) -> None:

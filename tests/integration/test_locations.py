@@ -21,7 +21,7 @@ from tests.stacks import gateway, running
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WIDTH, HEIGHT = 640, 320
-SCENE = sample_scene(175)  # a star, two squares and a triangle
+SCENE = sample_scene(25)  # two squares, a triangle and a star
 SQUARES = [thing for thing in SCENE.things if thing.shape == "square"]
 STAR = next(thing for thing in SCENE.things if thing.shape == "star")
 CODES = tuple(range(3, 128, 8))
