@@ -15,14 +15,18 @@ PATCH_SIZE = 16
 GRID = IMAGE_SIZE // PATCH_SIZE
 IMAGE_TOKENS = GRID**2
 
-_DRAWN_AT = (256, 256)
-_SCENES_DRAWN_AT = (_DRAWN_AT, _DRAWN_AT, (256, 192), (192, 256), (320, 240))
+DRAWN_AT = (256, 256)
+SCENES_DRAWN_AT = (DRAWN_AT, DRAWN_AT, (256, 192), (192, 256), (320, 240))
+
+
+def drawn_at(world: World, rng: random.Random) -> tuple[int, int]:
+    """Width and height of the picture before it is made the model's; text is always square."""
+    return rng.choice(SCENES_DRAWN_AT) if isinstance(world, Scene) else DRAWN_AT
 
 
 def pixels(world: World, rng: random.Random) -> torch.Tensor:
     """(3, size, size) in [-1, 1], resized bicubically as transformers' SigLIP processor does."""
-    size = rng.choice(_SCENES_DRAWN_AT) if isinstance(world, Scene) else _DRAWN_AT
-    picture = world.draw(*size).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+    picture = world.draw(*drawn_at(world, rng)).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
     return torch.from_numpy(np.asarray(picture, dtype=np.float32)).permute(2, 0, 1) / 127.5 - 1
 
 

@@ -1,6 +1,5 @@
 """Questions about pictures as PaliGemma is trained on them: image, prefix, answer."""
 
-import random
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +7,7 @@ from transformers import PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 
 from models.training.pictures import pixels
 from models.world.example import Example
+from models.world.streams import stream
 from models.world.tasks import sample_example, sample_world
 
 PER_PICTURE = 3
@@ -43,8 +43,8 @@ def sample_batch(processor: PaliGemmaProcessor, seeds: list[int]) -> Batch:
     """The picture of each seed and `PER_PICTURE` examples about it."""
     pictures, asked = [], []
     for index, seed in enumerate(seeds):
-        rng, world = random.Random(seed), sample_world(seed)
-        pictures.append(pixels(world, rng))
+        world, rng = sample_world(seed), stream("asked", seed)
+        pictures.append(pixels(world, stream("drawn", seed)))
         asked += [(index, sample_example(world, rng)) for _ in range(PER_PICTURE)]
     encoded = sorted(
         ((index, example, *encode(processor, example)) for index, example in asked),

@@ -6,7 +6,6 @@ Late interaction (ColPali, arXiv 2407.01449): each query against all pages of it
 Starts from the tiny PaliGemma and goes on from what it finds in `--work`.
 """
 
-import random
 from pathlib import Path
 
 import torch
@@ -24,6 +23,7 @@ from models.training import run
 from models.training.pictures import pixels, train_seed
 from models.world.held_out import pages
 from models.world.page import Page, sample_page, sample_query
+from models.world.streams import stream
 
 STEPS = 2_000
 BATCH = 40
@@ -48,7 +48,7 @@ def main() -> None:
     def loss_at(step: int) -> dict[str, torch.Tensor]:
         seeds = [train_seed(STAGE, step, i) for i in range(BATCH)]
         drawn = [sample_page(seed) for seed in seeds]
-        queries = [sample_query(page, random.Random(seed)).text for page, seed in zip(drawn, seeds, strict=True)]
+        queries = [sample_query(page, stream("query", seed)).text for page, seed in zip(drawn, seeds, strict=True)]
         scores = max_sim(embed_queries(model, processor, queries), embed_pages(model, processor, drawn))
         return {"retrieval": F.cross_entropy(scores, torch.arange(BATCH))}
 
@@ -85,7 +85,7 @@ def embed_queries(model: ColPaliForRetrieval, processor: ColPaliProcessor, queri
 
 def embed_pages(model: ColPaliForRetrieval, processor: ColPaliProcessor, drawn: list[Page]) -> torch.Tensor:
     """(pages, tokens, dimensions)"""
-    batch = torch.stack([pixels(page, random.Random(0)) for page in drawn])
+    batch = torch.stack([pixels(page, stream("drawn", 0)) for page in drawn])
     prompt = [
         *[processor.image_token_id] * processor.image_seq_length,
         processor.tokenizer.bos_token_id,
@@ -106,7 +106,7 @@ def max_sim(queries: torch.Tensor, documents: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def recall_at_1(model: ColPaliForRetrieval, processor: ColPaliProcessor, number: int = 200) -> float:
     """Share of held-out queries whose page comes first among `number`."""
-    drawn, asked = pages(number)
+    drawn, asked = pages(number, part="dev")
     wanted = torch.tensor([index for _, index in asked])
     scores = max_sim(
         embed_queries(model, processor, [query.text for query, _ in asked]), embed_pages(model, processor, drawn)

@@ -7,7 +7,6 @@ the patches. Its tower is where the tiny PaliGemma starts. Goes on from what it 
 """
 
 import math
-import random
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from models.world.held_out import captioned
 from models.world.page import sample_page
 from models.world.scene import HELD_OUT_SEEDS, sample_scene
 from models.world.sign import sample_sign
+from models.world.streams import stream
 from models.world.tasks import World, caption, sample_world
 
 STEPS = 3_000
@@ -50,7 +50,7 @@ def main() -> None:
     def loss_at(step: int) -> dict[str, torch.Tensor]:
         seeds = [train_seed(STAGE, step, i) for i in range(BATCH)]
         worlds = [_sample(seed) for seed in seeds]
-        batch = torch.stack([pixels(world, random.Random(seed)) for world, seed in zip(worlds, seeds, strict=True)])
+        batch = torch.stack([pixels(world, stream("drawn", seed)) for world, seed in zip(worlds, seeds, strict=True)])
         seen = tower(batch)
         losses = heads.losses(seen.last_hidden_state, [dense.targets(world) for world in worlds])
         losses["contrastive"] = CONTRASTIVE_WEIGHT * _contrastive(model, processor, seen.pooler_output, worlds)
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _sample(seed: int) -> World:
-    return random.Random(seed).choices(KINDS, KIND_WEIGHTS)[0](seed)
+    return stream("kind", seed).choices(KINDS, KIND_WEIGHTS)[0](seed)
 
 
 def _contrastive(
@@ -99,8 +99,8 @@ def text_vectors(model: SiglipModel, processor: SiglipProcessor, texts: list[str
 @torch.no_grad()
 def recall_at_1(model: SiglipModel, processor: SiglipProcessor, number: int = 200) -> float:
     """Share of held-out captions whose picture comes first among `number`."""
-    pairs = captioned(number)
-    batch = torch.stack([pixels(world, random.Random(0)) for world, _ in pairs])
+    pairs = captioned(number, part="dev")
+    batch = torch.stack([pixels(world, stream("drawn", i)) for i, (world, _) in enumerate(pairs)])
     image = F.normalize(model.vision_model(batch).pooler_output, dim=-1)
     text = F.normalize(text_vectors(model, processor, [text for _, text in pairs]), dim=-1)
     return ((text @ image.T).argmax(1) == torch.arange(number)).float().mean().item()

@@ -9,6 +9,7 @@ from models.world.page import Page, sample_page
 from models.world.scene import Scene, sample_scene
 from models.world.scene_tasks import sample_scene_example, scene_caption
 from models.world.sign import Sign, sample_sign
+from models.world.streams import stream
 from models.world.written_tasks import (
     chart_caption,
     page_caption,
@@ -25,7 +26,7 @@ _KINDS = (*12 * (sample_scene,), *5 * (sample_sign,), *5 * (sample_chart,), *2 *
 
 def sample_world(seed: int) -> World:
     """The picture of `seed`; scenes are half of all."""
-    return random.Random(seed).choice(_KINDS)(seed)
+    return stream("kind", seed).choice(_KINDS)(seed)
 
 
 def sample_example(world: World, rng: random.Random) -> Example:

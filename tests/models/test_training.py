@@ -8,12 +8,14 @@ from torch import nn
 
 from models.training import dense, run
 from models.training.locations import answer_loss, smooth_embeddings
-from models.training.pictures import GRID, IMAGE_TOKENS
-from models.world.held_out import charts
+from models.training.pictures import GRID, IMAGE_TOKENS, SCENES_DRAWN_AT, drawn_at, train_seed
+from models.world.chart import BarChart
+from models.world.held_out import charts, pages
 from models.world.scene import COLORS, SHAPES, Scene, Thing
 from models.world.scene_tasks import LOC_BINS
 from models.world.sign import Sign
-from models.world.tasks import sample_world
+from models.world.streams import stream
+from models.world.tasks import sample_example, sample_world
 from models.world.written_tasks import chart_labels
 
 
@@ -104,3 +106,32 @@ def test_the_dense_heads_have_a_loss_for_every_target() -> None:
     losses = heads.losses(torch.randn(8, IMAGE_TOKENS, 16), [dense.targets(world) for world in worlds])
     assert set(losses) == {"shape", "color", "edges", "glyphs", "words", "value"}
     assert all(loss.isfinite() and loss > 0 for loss in losses.values())
+
+
+def test_training_is_shown_all_that_the_world_holds() -> None:
+    """Kind, picture, size and question come of one seed, and none of them says what another is."""
+    seen = set()
+    for step in range(40):
+        for index in range(32):
+            seed = train_seed(2, step, index)
+            match sample_world(seed):
+                case Scene(things=things) as scene:
+                    seen.add(("things", len(things)))
+                    seen.add(("aspect", len(things), drawn_at(scene, stream("drawn", seed))))
+                    seen.add((len(things), sample_example(scene, stream("asked", seed)).kind))
+                case BarChart(bars=bars):
+                    seen.add(("bars", len(bars)))
+    assert {("things", number) for number in (1, 2, 3, 4)} <= seen
+    assert {("bars", number) for number in (3, 4)} <= seen
+    assert {(number, kind) for number in (1, 2, 3, 4) for kind in ("count", "caption", "detect")} <= seen
+    assert {("aspect", number, size) for number in (1, 2, 3, 4) for size in SCENES_DRAWN_AT} <= seen
+
+
+def test_a_heading_does_not_tell_which_word_is_asked_for() -> None:
+    drawn, queries = pages(500)
+    asked: dict[str, set[int]] = {}
+    for query, index in queries:
+        words = [word.text for word in drawn[index].words]
+        asked.setdefault(query.heading, set()).add(words.index(query.word))
+    assert len(asked) > 40
+    assert sum(len(places) > 2 for places in asked.values()) > 0.9 * len(asked)
