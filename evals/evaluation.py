@@ -9,7 +9,8 @@ from pathlib import Path
 from chiasm import AsyncClient, NotFound, Options
 from evals import report
 from evals.asking import asking
-from evals.journal import Journal, Record, RunOf, digest
+from evals.digest import digest
+from evals.journal import Journal, Record, RunOf
 from evals.page import write_html
 from evals.progress import RunProgress
 from evals.runner import run
@@ -42,10 +43,13 @@ async def evaluate(suite: Suite, client: AsyncClient, settings: Settings) -> rep
     """
     began = time.monotonic()
     suite = replace(suite, items=suite.items[: settings.limit])
-    run_of = RunOf(suite.name, len(suite.items), digest(suite.items), await _revisions(client, settings.model))
+    models = await _revisions(client, settings.model)
+    run_of = RunOf(suite.name, len(suite.items), await asyncio.to_thread(digest, suite), models)
     options: Options = {"model": settings.model, "timeout_s": settings.timeout_s}
+    if suite.max_tokens:
+        options["max_tokens"] = suite.max_tokens
     with await asyncio.to_thread(Journal, settings.out, run_of, fresh=settings.fresh) as journal:
-        ask = await suite.prepare(client, options) if suite.prepare else asking(client, options)
+        ask = await suite.prepare(client, suite.documents, options) if suite.prepare else asking(client, options)
         records = await _run(suite, ask, journal, settings.concurrency)
     return await asyncio.to_thread(
         _write, suite, records, run_of, settings.out, client.address, time.monotonic() - began

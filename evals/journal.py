@@ -1,8 +1,7 @@
 """A run's folder: what was run, and each item's result as it came, so that a killed run goes on where it was."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -10,7 +9,7 @@ from typing import Self
 from pydantic import TypeAdapter, ValidationError
 
 from chiasm import InvalidArgument
-from evals.suite import Item, Reply
+from evals.suite import Reply
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,8 @@ class Record:
     retries: int = 0
     error: str = ""
     """Status and message, where it failed."""
+    again: bool = False
+    """Whether a later run asks again: it failed, and not because of what was asked."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +33,12 @@ class RunOf:
     suite: str
     items: int
     digest: str
-    """Of what is asked and what is right."""
+    """Of what is asked and what is right, as `evals.digest` makes it."""
     models: Mapping[str, str]
     """Names to revisions of the models that may answer."""
 
 
 _RECORD, _RUN_OF = TypeAdapter(Record), TypeAdapter(RunOf)
-
-
-def digest(items: Sequence[Item]) -> str:
-    """SHA-256 over all items but for their pictures, which their ids stand for."""
-    total = hashlib.sha256()
-    for item in items:
-        total.update(repr((item.id, item.kind, item.task, item.prompts, item.answers, item.boxes)).encode())
-    return f"sha256-{total.hexdigest()}"
 
 
 class Journal:
@@ -54,17 +47,20 @@ class Journal:
     def __init__(self, folder: Path, run_of: RunOf, *, fresh: bool = False) -> None:
         """Opens `folder`, made when missing; `fresh` drops what it holds of an earlier run. Blocks.
 
-        Raises InvalidArgument when the folder holds a run of something else, OSError when it cannot be written.
+        Raises InvalidArgument when the folder holds a run of something else or results that do not say of what, OSError
+        when it cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         about, self._path = folder / "run.json", folder / "results.jsonl"
+        if not fresh and not about.exists() and self._path.exists():
+            raise _unusable(f"{folder} holds results, and no run.json that says of what")
         if fresh or not about.exists():
             self._path.unlink(missing_ok=True)
             about.write_text(json.dumps(_RUN_OF.dump_python(run_of), indent=1) + "\n", encoding="utf-8")
         else:
             _check_same(_read_about(about), run_of, folder)
-        self.records = _read(self._path)
-        """Those of earlier sessions, by item id."""
+        self.records = {record.id: record for record in _read(self._path).values() if not record.again}
+        """Those of earlier sessions that stand, by item id."""
         self._file = self._path.open("ab", buffering=0)
 
     def append(self, record: Record) -> None:
@@ -79,7 +75,7 @@ class Journal:
 
 
 def _read(path: Path) -> dict[str, Record]:
-    """The whole lines; cuts off a last one that a killed machine left torn."""
+    """The whole lines by item id, a later one in place of an earlier; cuts off a last one that a kill left torn."""
     if not path.exists():
         return {}
     data = path.read_bytes()

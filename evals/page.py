@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from PIL import Image
 
 from chiasm import Detection
 from chiasm.command.draw import draw
@@ -69,7 +70,7 @@ def _picture(scored: Scored, found: Sequence[Detection]) -> str:
     boxes = [replace(box, label=f"expected {box.label}") for box in scored.item.boxes] + list(found)
     try:
         canvas = draw(scored.item.pictures[0](), boxes)
-    except (OSError, ValueError):
+    except (OSError, ValueError, Image.DecompressionBombError):
         return ""
     canvas.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     out = io.BytesIO()

@@ -3,7 +3,16 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
-from chiasm import ChiasmError, NotFound, Overloaded, PermissionDenied, Unauthenticated, Unavailable
+from chiasm import (
+    ChiasmError,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
 from evals.journal import Journal, Record
 from evals.retries import persistently
 from evals.suite import Ask, Item, Suite
@@ -16,6 +25,9 @@ _ENDS_THE_RUN = (
     Unauthenticated,
 )  # the next item would meet it too
 
+MOST_FAULTS = 20
+"""So many items in a row that failed, and not because of what was asked, end the run."""
+
 
 async def run(
     suite: Suite,
@@ -27,20 +39,26 @@ async def run(
 ) -> dict[str, Record]:
     """Every item's record by id, those of earlier sessions included; new ones are in `journal` as soon as they are.
 
-    Overload and unavailability are tried again. What fails by itself is recorded as failed.
+    Overload and unavailability are tried again. What fails by itself is recorded as failed, and asked again by a later
+    run unless the server found the question itself wrong.
 
     Raises the ChiasmError that ends the run: the server stays away or overloaded, refuses the caller, or does not know
-    the model. A later run goes on from there.
+    the model; Internal after `MOST_FAULTS` failures in a row. A later run goes on from there.
     """
     records = {item.id: journal.records[item.id] for item in suite.items if item.id in journal.records}
     pending = (item for item in suite.items if item.id not in records)
+    faults = 0
 
     async def work(items: Iterator[Item]) -> None:
+        nonlocal faults
         for item in items:
             record = await _record(item, ask)
             await asyncio.to_thread(journal.append, record)
             records[item.id] = record
             on_record(item, record)
+            faults = faults + 1 if record.again else 0
+            if faults >= MOST_FAULTS:
+                raise Internal(f"{faults} items in a row failed, the last with {record.error}; run again to go on")
 
     try:
         async with asyncio.TaskGroup() as workers:
@@ -63,6 +81,7 @@ async def _record(item: Item, ask: Ask) -> Record:
     except _ENDS_THE_RUN:
         raise
     except ChiasmError as error:
-        return Record(item.id, (), retries, f"{error.code}: {error.message}")
+        again = not isinstance(error, InvalidArgument)
+        return Record(item.id, (), retries, f"{error.code}: {error.message}", again)
     except OSError as error:
-        return Record(item.id, (), retries, f"the picture cannot be read: {error}")
+        return Record(item.id, (), retries, f"the picture cannot be read: {error}", again=True)

@@ -7,10 +7,13 @@ from evals.metrics.boxes import REC_IOU, f1_at, matched_ious, rec_hit
 from evals.metrics.choice import chosen
 from evals.metrics.consistency import agreeing_pairs
 from evals.metrics.hallucination import chair_counts, mentions, pope_answer, pope_counts
+from evals.metrics.open_answer import open_match
 from evals.metrics.ranking import ndcg_at, recall_at
 from evals.metrics.text import anls, character_edits, exact_match, relaxed_match, word_edits
 from evals.metrics.vqa import vqa_accuracy
 from evals.suite import Item, Reply, Scores
+
+_INVENTED = ""  # named by no caption
 
 Score = Callable[[Item, Sequence[Reply]], Scores]
 
@@ -41,12 +44,12 @@ def vqa(name: str) -> Score:
 
 
 def choice(name: str) -> Score:
-    """Whether the reply names the right option; without options, whether it is the answer."""
+    """Whether the reply names the right option; without options, whether it holds an answer (`open_match`)."""
 
     def score(item: Item, replies: Sequence[Reply]) -> Scores:
         said = replies[0].text if replies else ""
         if not item.options:
-            return {name: (float(bool(said) and relaxed_match(said, item.answers)), 1)}
+            return {name: (float(bool(said) and open_match(said, item.answers)), 1)}
         return {name: (float(chosen(said, item.options) in item.answers), 1)}
 
     return score
@@ -109,16 +112,18 @@ def pope(prefix: str) -> Score:
 
 
 def caption(prefix: str, synonyms: Mapping[str, str]) -> Score:
-    """Exact match, and CHAIR of the objects in `synonyms` against those that the expected captions name."""
+    """Exact match, and CHAIR of the objects in `synonyms` against those that the expected captions name.
+
+    A picture of none of them counts too: any that is named there is invented. A failed item counts as a caption that
+    names one thing, which is not there.
+    """
 
     def score(item: Item, replies: Sequence[Reply]) -> Scores:
         said = replies[0].text if replies else ""
         scores = {f"{prefix}_exact": (float(exact_match(said, item.answers)), 1)}
         present: Collection[str] = {thing for answer in item.answers for thing in mentions(answer, synonyms)}
-        if present:
-            counts = chair_counts(mentions(said, synonyms), present)
-            scores |= {f"{prefix}_{name}": pair for name, pair in counts.items()}
-        return scores
+        counts = chair_counts(mentions(said, synonyms) if replies else [_INVENTED], present)
+        return scores | {f"{prefix}_{name}": pair for name, pair in counts.items()}
 
     return score
 

@@ -10,19 +10,11 @@ from numpy.typing import NDArray
 
 from chiasm import AsyncClient, FailedPrecondition, Options, TextPurpose
 from evals.retries import persistently
-from evals.suite import Ask, Item, Picture, Reply
+from evals.suite import Ask, Document, Item, Reply
 
 KEPT = 100
 """Length of the rankings that are kept."""
 _AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class Document:
-    """A picture to be found."""
-
-    id: str
-    picture: Picture
 
 
 @dataclass(frozen=True)
@@ -45,12 +37,10 @@ class Corpus:
         return tuple(self.ids[index] for index in np.argsort(-largest.sum(0), kind="stable")[:KEPT])
 
 
-def searching(
-    documents: Sequence[Document], *, late_interaction: bool
-) -> Callable[[AsyncClient, Options], Awaitable[Ask]]:
-    """Embeds `documents` with the model asked for, or else with the first served that has this kind of embedding."""
+def searching(*, late_interaction: bool) -> Callable[[AsyncClient, Sequence[Document], Options], Awaitable[Ask]]:
+    """Embeds documents with the model asked for, or else with the first served that has this kind of embedding."""
 
-    async def prepare(client: AsyncClient, options: Options) -> Ask:
+    async def prepare(client: AsyncClient, documents: Sequence[Document], options: Options) -> Ask:
         model = options["model"] or await _model(client, late_interaction)
         timeout_s = options["timeout_s"]
         corpus = await _embedded(documents, client, model, timeout_s)

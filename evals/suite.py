@@ -50,6 +50,14 @@ class Reply:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Document:
+    """A picture to be found."""
+
+    id: str
+    picture: Picture
+
+
 Ask = Callable[[Item], Awaitable[tuple[Reply, ...]]]
 """Asks a server about an item: one reply a prompt. Raises a ChiasmError."""
 
@@ -76,5 +84,9 @@ class Suite:
     """Of the replies to all the item's prompts; of none at all where the item failed, which must count as wrong."""
     measures: tuple[Measure, ...]
     """The first is the one that failures are ranked by."""
-    prepare: "Callable[[AsyncClient, Options], Awaitable[Ask]] | None" = None
+    max_tokens: int | None = None
+    """Most tokens of a reply, 1 or more; None leaves it to the server."""
+    documents: Sequence[Document] = ()
+    """What is searched."""
+    prepare: Callable[[AsyncClient, Sequence[Document], Options], Awaitable[Ask]] | None = None
     """Readies the server for the questions, such as a corpus to be searched; None asks a model about each item."""

@@ -42,7 +42,8 @@ def evaluate(
 ) -> None:
     """Ask a server the questions of a suite, and measure how good its answers are.
 
-    A run that was killed goes on where it was. Exits with 1 when a figure is short of its target.
+    A run that was killed goes on where it was, and asks again what the server failed at. Exits
+    with 1 when a figure is short of its target.
     """
     with explained(against), command_span("eval"):
         try:

@@ -29,7 +29,7 @@ def _half(folder: Path, half: str) -> list[Item]:
         Item(
             f"{half}-{index}",
             half,
-            Task.ANSWER,
+            Task.OPEN,  # PaliGemma's transfer has the bare question as its prompt
             (question.query,),
             (picture(f"{file}: [{index}].imgname", folder / "png" / question.imgname),),
             (question.label,),

@@ -47,6 +47,7 @@ def docvqa(folder: Path) -> list[Item]:
         _item(
             question,
             (question.question_types or ["document"])[0],
+            Task.OPEN,  # PaliGemma's transfer has the bare question as its prompt
             file,
             f"{file}: data[{index}].image",
             [question.image, f"spdocvqa_images/{Path(question.image).name}"],
@@ -63,6 +64,7 @@ def infovqa(folder: Path) -> list[Item]:
         _item(
             question,
             (question.answer_type or ["infographic"])[0],
+            Task.ANSWER,
             file,
             f"{file}: data[{index}].image_local_name",
             [f"{images}/{question.image_local_name}" for images in ("infographicsvqa_images", "images")],
@@ -71,12 +73,12 @@ def infovqa(folder: Path) -> list[Item]:
     ]
 
 
-def _item(question: _Document | _Infographic, kind: str, file: Path, where: str, images: list[str]) -> Item:
+def _item(question: _Document | _Infographic, kind: str, task: Task, file: Path, where: str, images: list[str]) -> Item:
     places = [home / image for home in (file.parent, file.parent.parent) for image in images]
     return Item(
         str(question.questionId),
         kind,
-        Task.ANSWER,
+        task,
         (question.question,),
         (picture(where, *places),),
         tuple(question.answers),

@@ -60,7 +60,7 @@ def _item(row: dict[str, Any], where: str, file: Path) -> Item:
         Task.ANSWER,
         (prompt,),
         tuple(_pictures(row, where)),
-        (question.answer,),
+        (question.answer,) if options else _accepted(question.answer),
         options=options,
     )
 
@@ -72,6 +72,16 @@ def _options(text: str, where: str) -> tuple[str, ...]:
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise bad_data(f"{where}.options: expected a Python list as text, found {text[:60]!r}") from error
     return tuple(str(option) for option in checked(value, list[str | float], f"{where}.options"))
+
+
+def _accepted(answer: str) -> tuple[str, ...]:
+    """Of an open question: several answers are stored as a Python list as text, a single one as it is."""
+    if not answer.startswith("["):
+        return (answer,)
+    try:
+        return tuple(map(str, ast.literal_eval(answer)))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):  # such as the interval "[0, 1)"
+        return (answer,)
 
 
 def _pictures(row: dict[str, Any], where: str) -> list[Picture]:

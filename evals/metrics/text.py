@@ -17,11 +17,12 @@ def anls(said: str, accepted: Sequence[str], *, threshold: float = 0.5) -> float
     """Average Normalised Levenshtein Similarity of one answer, 0 to 1; a corpus' ANLS is the mean of these.
 
     The best over the accepted answers of 1 - distance / length of the longer, 0 where that distance share is
-    `threshold` or more; case and white space do not count. Biten et al., "Scene Text Visual Question Answering", 2019,
-    equation 1, https://arxiv.org/abs/1905.13648; the DocVQA evaluation script strips and lowers as here.
+    above `threshold`; case and white space do not count. Biten et al., "Scene Text Visual Question Answering", 2019,
+    equation 1, https://arxiv.org/abs/1905.13648, but for a share of just `threshold`, which it counts as 0: the DocVQA
+    evaluation script, which published figures are from, keeps a similarity of 0.5. It strips and lowers as here.
     """
     shares = (Levenshtein.normalized_distance(_folded(said), _folded(text)) for text in accepted)
-    return max((1 - share for share in shares if share < threshold), default=0.0)
+    return max((1 - share for share in shares if share <= threshold), default=0.0)
 
 
 def relaxed_match(said: str, accepted: Sequence[str], *, tolerance: float = RELAXED_TOLERANCE) -> bool:

@@ -20,10 +20,12 @@ class PublicSet:
     load: Callable[[Path], list[Item]]
     score: Score
     measures: tuple[Measure, ...]
+    max_tokens: int | None = None
+    """Most tokens of a reply, as in PaliGemma's transfer to the set: big_vision's `transfers/`."""
 
     def suite(self, name: str, folder: Path) -> Suite:
         """The suite over the files in `folder`. Raises InvalidArgument when they are not as published."""
-        return Suite(name, self.about, self.load(folder), self.score, self.measures)
+        return Suite(name, self.about, self.load(folder), self.score, self.measures, max_tokens=self.max_tokens)
 
 
 _POPE = tuple(Measure(f"pope_{name}") for name in ("f1", "accuracy", "precision", "recall", "yes_ratio"))
@@ -35,6 +37,7 @@ SETS: Mapping[str, PublicSet] = {
         docvqa.docvqa,
         scorers.anls_mean("docvqa_anls"),
         (Measure("docvqa_anls"),),
+        max_tokens=32,
     ),
     "infovqa": PublicSet(
         "Questions about infographics (InfographicVQA, validation), by ANLS.",
@@ -42,6 +45,7 @@ SETS: Mapping[str, PublicSet] = {
         docvqa.infovqa,
         scorers.anls_mean("infovqa_anls"),
         (Measure("infovqa_anls"),),
+        max_tokens=48,
     ),
     "chartqa": PublicSet(
         "Questions about charts (ChartQA, test), by relaxed accuracy at 5 %.",
@@ -49,6 +53,7 @@ SETS: Mapping[str, PublicSet] = {
         chartqa.chartqa,
         scorers.relaxed("chartqa_relaxed"),
         (Measure("chartqa_relaxed"),),
+        max_tokens=48,
     ),
     "textvqa": PublicSet(
         "Questions about text in photographs (TextVQA, validation), by VQA accuracy.",
@@ -56,6 +61,7 @@ SETS: Mapping[str, PublicSet] = {
         textvqa.textvqa,
         scorers.vqa("textvqa_accuracy"),
         (Measure("textvqa_accuracy"),),
+        max_tokens=32,
     ),
     "refcoco": PublicSet(
         "Things found by what is said of them (RefCOCO, RefCOCO+ or RefCOCOg), right at IoU 0.5.",
@@ -63,6 +69,7 @@ SETS: Mapping[str, PublicSet] = {
         refcoco.refcoco,
         scorers.referring("refcoco_accuracy"),
         (Measure("refcoco_accuracy"),),
+        max_tokens=48,
     ),
     "pope": PublicSet(
         "Is there a ...? Half of the things asked about are not there (POPE on COCO).",

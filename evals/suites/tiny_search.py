@@ -2,8 +2,8 @@
 
 from chiasm import Task
 from evals import scorers
-from evals.search import Document, searching
-from evals.suite import Item, Measure, Suite
+from evals.search import searching
+from evals.suite import Document, Item, Measure, Suite
 from evals.suites.tiny import drawn
 from models.world import held_out
 
@@ -25,7 +25,8 @@ def images() -> Suite:
             Measure("image_search_recall_at_5"),
             Measure("image_search_ndcg_at_5"),
         ),
-        prepare=searching(documents, late_interaction=False),
+        documents=documents,
+        prepare=searching(late_interaction=False),
     )
 
 
@@ -46,7 +47,8 @@ def pages() -> Suite:
             Measure("page_search_recall_at_1"),
             Measure("page_search_recall_at_5"),
         ),
-        prepare=searching(documents, late_interaction=True),
+        documents=documents,
+        prepare=searching(late_interaction=True),
     )
 
 

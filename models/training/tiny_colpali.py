@@ -25,7 +25,7 @@ from models.world.held_out import pages
 from models.world.page import Page, sample_page, sample_query
 from models.world.streams import stream
 
-STEPS = 2_000
+STEPS = 1_200
 BATCH = 40
 STAGE = 3
 DIMENSIONS = 128

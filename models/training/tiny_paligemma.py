@@ -19,7 +19,7 @@ from models.training.pictures import train_seed
 from models.training.questions import Rows, answer_logits, sample_batch
 from models.world.scene_tasks import LOC_BINS
 
-STEPS = 9_000
+STEPS = 4_800
 PICTURES = 32
 STAGE = 2
 # Until then an untrained language model's gradients would undo what the tower knows.

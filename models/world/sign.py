@@ -11,7 +11,7 @@ from models.world.lexicon import WORDS
 from models.world.scene import COLORS, GROUNDS
 
 LETTERS = string.ascii_uppercase
-MAX_LETTERS = 5
+MAX_LETTERS = 4
 SIZE = 0.17
 LINES = 8  # places for the text, one above the other; the first and the last stay free
 

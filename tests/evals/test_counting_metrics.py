@@ -98,7 +98,10 @@ def test_consistency_is_the_share_of_paraphrase_pairs_answered_alike() -> None:
         ("Answer: C", "C"),
         ("A. no, C. yes", "C"),
         ("it is a green one", "B"),
-        ("A dog", ""),
+        ("B because it is red", "B"),
+        ("it is B, not C, I think", "C"),
+        ("A dog", "A"),  # as MMMU's script
+        ("the U.S.A", ""),
         ("", ""),
         ("E", ""),
     ],
@@ -107,3 +110,35 @@ def test_a_reply_names_an_option(said: str, letter: str) -> None:
     options = ["red", "green", "blue"]
     assert chosen(said, options) == letter
     assert lettered(options) == "A. red\nB. green\nC. blue"
+
+
+@pytest.mark.parametrize(
+    ("said", "options", "letter"),
+    [
+        ("Solution B", ["Solution A", "neither", "Solution B"], "C"),
+        ("West Virginia", ["Virginia", "West Virginia", "Ohio"], "B"),
+        ("It is west  virginia.", ["West Virginia", "Virginia"], "A"),
+        ("it is Arkansas", ["Kansas", "Ohio"], ""),
+        ("Arkansas.", ["Kansas", "Arkansas"], "B"),
+        ("12", ["1", "2", "12"], "C"),
+        ("it is 12", ["1", "2"], ""),
+        ("it is 1.25", ["1", "25"], ""),
+        ("$6", ["$5", "$6"], "B"),
+        ("not red but blue", ["blue", "grey", "red"], "A"),
+        ("no", ["", "yes"], ""),
+        ("", [".", "yes"], ""),
+    ],
+)
+def test_a_reply_that_is_an_options_text_names_it_and_no_part_of_a_word_does(
+    said: str, options: list[str], letter: str
+) -> None:
+    assert chosen(said, options) == letter
+
+
+@given(st.lists(st.text(min_size=1, max_size=12), min_size=1, max_size=6))
+def test_an_options_own_text_names_it_or_one_of_the_same_text(options: list[str]) -> None:
+    for option in options:
+        letter = chosen(option, options)
+        folded = [" ".join(text.lower().split()).removesuffix(".") for text in options]
+        if folded[options.index(option)]:
+            assert folded["ABCDEF".index(letter)] == folded[options.index(option)]

@@ -125,6 +125,9 @@ def pope(folder: Path) -> Path:
     return folder / "coco_pope_random.json"
 
 
+MMMU_OPEN = {"open": "7", "several": "['24/7', '3.429']", "interval": "[0, 1)"}
+
+
 def mmmu(folder: Path) -> Path:
     row = {
         "id": "validation_Accounting_1",
@@ -141,7 +144,13 @@ def mmmu(folder: Path) -> Path:
     path = folder / "Accounting" / "validation-00000-of-00001.parquet"
     path.parent.mkdir(parents=True)
     pyarrow.parquet.write_table(
-        pyarrow.Table.from_pylist([row, {**row, "id": "open", "options": "[]", "answer": "7"}]), path
+        pyarrow.Table.from_pylist(
+            [
+                row,
+                *({**row, "id": name, "options": "[]", "answer": answer} for name, answer in MMMU_OPEN.items()),
+            ]
+        ),
+        path,
     )
     return path
 
@@ -194,7 +203,7 @@ def test_every_public_set_is_tested_here() -> None:
         ("textvqa", ["34602"], ["scene text"], ("nous les gosses", *["dakota"] * 8, "clos culombu")),
         ("refcoco", ["0-0"], ["testA"], ()),
         ("pope", ["random-1", "random-2"], ["random", "random"], ("yes",)),
-        ("mmmu", ["validation_Accounting_1", "open"], ["Accounting", "Accounting"], ("B",)),
+        ("mmmu", ["validation_Accounting_1", *MMMU_OPEN], ["Accounting"] * 4, ("B",)),
         ("scienceqa", ["1"], ["social science"], ("A",)),
     ],
 )
@@ -222,10 +231,37 @@ def test_refcocos_box_is_turned_from_width_and_height_to_corners(tmp_path: Path)
 
 def test_options_are_lettered_and_judged_by_letter_or_by_text(tmp_path: Path) -> None:
     suite = build("mmmu", mmmu(tmp_path).parent.parent)
-    closed, open_question = suite.items
+    closed, open_question, several, interval = suite.items
     assert closed.prompts[0].endswith("\nA. $6\nB. $7\nC. $8\nD. $9")
-    for item, said, right in ((closed, "B", 1), (closed, "$7", 1), (closed, "C", 0), (open_question, "7", 1)):
+    assert (several.answers, interval.answers) == (("24/7", "3.429"), ("[0, 1)",))
+    for item, said, right in (
+        (closed, "B", 1),
+        (closed, "$7", 1),
+        (closed, "C", 0),
+        (open_question, "7", 1),
+        (open_question, "7.1", 0),
+        (several, "So the ratio is 3.43", 1),
+    ):
         assert suite.score(item, [Reply(text=said)]) == {"mmmu_accuracy": (right, 1)}
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "max_tokens"),
+    [
+        ("docvqa", Task.OPEN, 32),
+        ("infovqa", Task.ANSWER, 48),
+        ("chartqa", Task.OPEN, 48),
+        ("textvqa", Task.ANSWER, 32),
+        ("refcoco", Task.DETECT, 48),
+        ("pope", Task.ANSWER, None),
+    ],
+)
+def test_a_set_is_asked_as_paligemmas_transfer_to_it_is(
+    tmp_path: Path, name: str, task: Task, max_tokens: int | None
+) -> None:
+    WRITERS[name](tmp_path / name)
+    suite = build(name, tmp_path / name)
+    assert ({item.task for item in suite.items}, suite.max_tokens) == ({task}, max_tokens)
 
 
 @pytest.mark.parametrize("name", WRITERS)

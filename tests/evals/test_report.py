@@ -2,6 +2,8 @@
 
 import json
 import re
+import struct
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -112,4 +114,12 @@ def test_the_page_stays_light_with_many_failures(tmp_path: Path) -> None:
 
 def test_a_picture_that_is_none_is_left_out(tmp_path: Path) -> None:
     write_html(report(items(1, picture=lambda: b"no picture"), [()], [""]), tmp_path / "report.html")
+    assert "<img" not in (tmp_path / "report.html").read_text()
+
+
+def test_a_picture_too_large_to_open_is_left_out(tmp_path: Path) -> None:
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0), b"IDAT")
+    framed = [struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+    write_html(report(items(1, picture=lambda: data), [()], [""]), tmp_path / "report.html")
     assert "<img" not in (tmp_path / "report.html").read_text()

@@ -12,8 +12,9 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from chiasm import InvalidArgument, NotFound, Overloaded, PermissionDenied
+from chiasm import Internal, InvalidArgument, NotFound, Overloaded, PermissionDenied
 from evals.retries import TRIES
+from evals.runner import MOST_FAULTS
 from tests.client.scripted import Context, Scripted, fail, serving, whole_answer
 from tests.evals.questions import run, suite
 
@@ -83,6 +84,47 @@ async def test_what_fails_by_itself_is_recorded_and_counts_as_wrong(server: Scri
     assert asked(server)["question 0"] == 1
 
 
+async def test_what_the_server_failed_at_is_asked_again_by_a_later_run(server: Scripted, tmp_path: Path) -> None:
+    faults = {
+        "question 0": (grpc.StatusCode.INTERNAL, "INTERNAL"),
+        "question 2": (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED"),
+        "question 4": (grpc.StatusCode.INVALID_ARGUMENT, "FIELD_INVALID"),
+    }
+
+    async def script(context: Context) -> Message:
+        if fault := faults.get(server.requests[-1].messages[0].parts[-1].text):
+            await fail(context, fault[0], "broken", fault[1])
+        return await whole_answer(context)
+
+    server.unary = script
+    assert (await run(server.address, tmp_path, concurrency=1)).totals.failed == 3
+    server.unary, server.requests = whole_answer, []
+    report = await run(server.address, tmp_path)
+    assert asked(server) == {"question 0": 1, "question 2": 1}
+    assert (report.totals.failed, report.measured[0].value) == (1, 0.45)
+
+
+async def test_many_faults_in_a_row_end_the_run_and_a_later_one_goes_on(server: Scripted, tmp_path: Path) -> None:
+    async def script(context: Context) -> Message:
+        if asked(server).total() > 3:
+            await fail(context, grpc.StatusCode.INTERNAL, "broken", "INTERNAL")
+        return await whole_answer(context)
+
+    server.unary = script
+    with pytest.raises(Internal, match=rf"{MOST_FAULTS} items in a row failed, the last with INTERNAL: broken"):
+        await run(server.address, tmp_path, suite(40), concurrency=1)
+    assert asked(server).total() == 3 + MOST_FAULTS
+    server.unary, server.requests = whole_answer, []
+    report = await run(server.address, tmp_path, suite(40))
+    assert asked(server).total() == 37
+    assert (report.totals.items, report.totals.failed, report.measured[0].value) == (40, 0, 0.5)
+
+
+async def test_a_suites_cap_on_tokens_is_asked_for(server: Scripted, tmp_path: Path) -> None:
+    await run(server.address, tmp_path, replace(suite(1), max_tokens=48))
+    assert server.requests[-1].config.max_tokens == 48
+
+
 async def test_overload_is_tried_again_and_counted(server: Scripted, tmp_path: Path) -> None:
     async def script(context: Context) -> Message:
         if asked(server)["question 3"] == 1 and server.requests[-1].messages[0].parts[-1].text == "question 3":
@@ -143,6 +185,7 @@ async def test_results_of_different_runs_are_never_mixed(server: Scripted, tmp_p
     for change, words in (
         ({"questions": suite(19)}, r"number of items \(20, now 19\).*--fresh"),
         ({"questions": other}, "another questions"),
+        ({"questions": replace(suite(), max_tokens=48)}, "another questions"),
         ({"model": "tiny"}, "another models"),
     ):
         with pytest.raises(InvalidArgument, match=words) as caught:
@@ -150,6 +193,17 @@ async def test_results_of_different_runs_are_never_mixed(server: Scripted, tmp_p
         assert caught.value.field == "out"
     report = await run(server.address, tmp_path, suite(6), fresh=True)
     assert report.totals.items == 6
+
+
+async def test_results_without_a_word_of_what_was_run_are_kept_and_refused(server: Scripted, tmp_path: Path) -> None:
+    await run(server.address, tmp_path, limit=2)
+    results = tmp_path / "results.jsonl"
+    kept = results.read_bytes()
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(InvalidArgument, match=r"holds results, and no run\.json.*--fresh"):
+        await run(server.address, tmp_path, limit=2)
+    assert results.read_bytes() == kept
+    assert (await run(server.address, tmp_path, limit=2, fresh=True)).totals.items == 2
 
 
 async def test_lines_that_are_no_results_are_named(server: Scripted, tmp_path: Path) -> None:

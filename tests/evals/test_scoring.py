@@ -119,4 +119,11 @@ def test_captions_are_held_against_the_things_that_the_right_one_names() -> None
     score = scorers.caption("c", {"red star": "red star", "blue circle": "blue circle"})
     scores = score(item(answers=("a red star",)), [Reply(text="a red star and a blue circle")])
     assert scores == {"c_exact": (0.0, 1), "c_chair_i": (1, 2), "c_chair_s": (1, 1)}
-    assert score(item(answers=("the word Hi in red",)), [Reply(text="the word Hi in red")]) == {"c_exact": (1.0, 1)}
+
+
+def test_a_shape_named_on_a_sign_is_invented_and_a_failed_item_counts_as_one_invention() -> None:
+    score = scorers.caption("c", {"red star": "red star"})
+    sign = item(answers=("the word Hi in red",))
+    assert score(sign, [Reply(text="a red star")]) == {"c_exact": (0.0, 1), "c_chair_i": (1, 1), "c_chair_s": (1, 1)}
+    assert score(sign, [Reply(text=sign.answers[0])]) == {"c_exact": (1.0, 1), "c_chair_i": (0, 0), "c_chair_s": (0, 1)}
+    assert score(sign, []) == {"c_exact": (0.0, 1), "c_chair_i": (1, 1), "c_chair_s": (1, 1)}

@@ -15,8 +15,8 @@ from chiasm.v1 import models_pb2 as models
 from chiasm.v1.embedding_pb2_grpc import EmbeddingServiceServicer, add_EmbeddingServiceServicer_to_server
 from chiasm.v1.models_pb2_grpc import ModelServiceServicer, add_ModelServiceServicer_to_server
 from evals import scorers
-from evals.search import Corpus, Document, searching
-from evals.suite import Item, Measure, Suite
+from evals.search import Corpus, searching
+from evals.suite import Document, Item, Measure, Suite
 from tests.evals.questions import run
 
 COLORS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "orange": (255, 140, 0)}
@@ -86,7 +86,8 @@ def suite(*, late_interaction: bool = False, copies: int = 1) -> Suite:
         items,
         scorers.ranking("colors", 2),
         (Measure("colors_recall_at_1"), Measure("colors_ndcg_at_2")),
-        prepare=searching(documents, late_interaction=late_interaction),
+        documents=documents,
+        prepare=searching(late_interaction=late_interaction),
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.metrics.open_answer import open_match
 from evals.metrics.text import anls, character_edits, exact_match, relaxed_match, word_edits
 from evals.metrics.vqa import normalised, vqa_accuracy
 
@@ -27,10 +28,11 @@ def test_pix2structs_worked_example(metric, mean: float) -> None:
     assert sum(metric(said, [right]) for said, right in PIX2STRUCT) / 8 == pytest.approx(mean)
 
 
-def test_anls_takes_the_best_accepted_answer_and_nothing_from_the_threshold_on() -> None:
-    """Equation 1 of Biten et al.: 1 - NL below 0.5, else 0."""
+def test_anls_takes_the_best_accepted_answer_and_nothing_beyond_the_threshold() -> None:
+    """Equation 1 of Biten et al.: 1 - NL below 0.5, else 0; at 0.5 as the DocVQA script."""
     assert anls("Coca Cola", ["pepsi", "coca-cola"]) == pytest.approx(1 - 1 / 9)
-    assert anls("ab", ["ac"]) == 0.0
+    assert anls("ab", ["ac"]) == 0.5
+    assert anls("abc", ["ade"]) == 0.0
     assert anls("", ["a"]) == 0.0
 
 
@@ -115,3 +117,36 @@ def test_edits_are_symmetric_and_bounded(a: str, b: str) -> None:
     assert character_edits(a, b) == character_edits(b, a) <= max(len(a), len(b))
     assert word_edits(a, b) == word_edits(b, a) <= max(len(a.split()), len(b.split()))
     assert anls(a, [b]) == anls(b, [a])
+
+
+@pytest.mark.parametrize(
+    ("said", "accepted", "right"),
+    [
+        ("The answer is 3.429.", ["24/7", "3.429"], True),
+        ("So the ratio is 24/7", ["24/7", "3.429"], True),
+        ("3.4291", ["3.43"], True),
+        ("3.44", ["3.43"], False),
+        ("97", ["100"], False),  # relaxed accuracy would let it pass
+        ("The total is 1,250 dollars", ["1250"], True),
+        ("x = 1.5e3", ["1500"], True),
+        ("6 apples\nThe result is 7", ["6"], False),
+        ("It is the left Ventricle", ["left ventricle"], True),
+        ("b", ["b"], True),
+        ("bad", ["b"], False),
+        ("", ["7"], False),
+    ],
+)
+def test_open_answers_are_taken_from_sentences_as_mmmus_script_takes_them(
+    said: str, accepted: list[str], right: bool
+) -> None:
+    assert open_match(said, accepted) is right
+
+
+@given(TEXT, TEXT)
+def test_any_text_is_an_open_answer_or_not(said: str, right: str) -> None:
+    assert open_match(said, [right]) in (True, False)
+
+
+@given(st.integers(-(10**6), 10**6))
+def test_an_open_question_takes_its_own_number(number: int) -> None:
+    assert open_match(f"Therefore the answer is {number}.", [f"{number:,}"])
