@@ -12,6 +12,7 @@ from chiasm.errors import InvalidArgument
 
 DEFAULT_ADDRESS = "127.0.0.1:8700"
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+RETRY_BUFFER_BYTES = 64 * 1024 * 1024
 
 # Only unary calls, and only when UNAVAILABLE: a stream may have been billed and half shown. The throttle keeps
 # retries from feeding a brown-out. https://github.com/grpc/proposal/blob/master/A6-client-retries.md
@@ -82,6 +83,8 @@ def channel_options(address: str) -> list[tuple[str, str | int]]:
         ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.max_receive_message_length", MAX_RESPONSE_BYTES),
+        # gRPC tries no request again that is larger; its own 256 KiB would leave out photographs.
+        ("grpc.per_rpc_retry_buffer_size", RETRY_BUFFER_BYTES),
         # `http_proxy` is for the world outside, but gRPC would ask it for this machine's own servers too.
         ("grpc.enable_http_proxy", int(host not in ("127.0.0.1", "localhost", "[::1]"))),
     ]

@@ -119,7 +119,10 @@ class Batcher:
         self._queues = {key: queue for key, queue in left.items() if queue}
 
     async def _embed(self, model: EmbeddingModel, batch: list[_Entry]) -> None:
-        """A batch that fails is halved until the item that fails is alone."""
+        """A batch that fails is halved until the item that fails is alone; those whose caller has left are dropped."""
+        batch = [entry for entry in batch if not entry.result.done()]
+        if not batch:
+            return
         try:
             vectors = await self._worker.run(model.embed, [entry.item for entry in batch])
         except Exception as error:  # noqa: BLE001 - it is given to the caller whose item it is

@@ -6,11 +6,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from services.runtime.config import Names, ServiceSettings
+from services.runtime.requests import check_name
 
 
 class EmbedderSettings(ServiceSettings):
     service: ClassVar[str] = "embedder"
 
+    max_message_bytes: int = Field(32 * 2**20, ge=64 * 2**10, le=2**31 - 1)
+    """Most bytes of one message, either way; a request whose embeddings would take more is refused."""
     models: Annotated[Names, Field(min_length=1)] = ("models/tiny-siglip",)
     """Checkpoints, separated by commas or as a JSON list: folders, or names on the Hugging Face hub. Each is served
     as `models/NAME`, by the last part of its own."""
@@ -31,7 +34,9 @@ class EmbedderSettings(ServiceSettings):
 
     @field_validator("models")
     @classmethod
-    def _name_each(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _check_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for model in value:
+            check_name(_last_part(model))
         if len({resource_name(model) for model in value}) < len(value):
             raise ValueError("two models end in the same name")
         return value
@@ -39,4 +44,8 @@ class EmbedderSettings(ServiceSettings):
 
 def resource_name(model: str) -> str:
     """`models/NAME` of a checkpoint's folder or hub name, as requests name it."""
-    return f"models/{Path(model.rstrip('/')).name}"
+    return f"models/{_last_part(model)}"
+
+
+def _last_part(model: str) -> str:
+    return Path(model.rstrip("/")).name

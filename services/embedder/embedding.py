@@ -12,8 +12,8 @@ from services.embedder.observation import observed
 from services.runtime.errors import InvalidArgument
 from services.runtime.media import ImageLimits, decode_image
 
-_ROOM_BYTES = 64 * 2**10
-"""For what a response holds beside the vectors."""
+_RESPONSE_BYTES, _ITEM_BYTES = 2**10, 64
+"""What a response, and each of its embeddings, holds at most beside the vectors: names, usage, shapes, lengths."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Embedder:
     def __init__(self, settings: EmbedderSettings, batcher: Batcher) -> None:
         self._batcher = batcher
         self._limits = ImageLimits(settings.max_media_bytes, settings.max_image_pixels)
-        self._max_response_bytes = settings.max_message_bytes - _ROOM_BYTES
+        self._max_response_bytes = settings.max_message_bytes
 
     async def embed(self, model: EmbeddingModel, question: Question) -> Embedded:
         """Raises InvalidArgument naming the first item at fault, Overloaded, or Unavailable (the model failed)."""
@@ -78,7 +78,8 @@ class Embedder:
 
     def _check_response(self, model: EmbeddingModel, tokens: int, items: int) -> None:
         facts = model.facts
-        size = 4 * facts.dimensions * (tokens if facts.late_interaction else items)
+        vectors = tokens if facts.late_interaction else items
+        size = 4 * facts.dimensions * vectors + _ITEM_BYTES * items + _RESPONSE_BYTES
         if size > self._max_response_bytes:
             raise InvalidArgument(
                 f"the embeddings would take {size:,} bytes, and a message at most {self._max_response_bytes:,}: "

@@ -5,12 +5,14 @@ from pathlib import Path
 import torch
 import transformers
 from transformers import AutoConfig, AutoProcessor, ColPaliForRetrieval, SiglipModel
+from transformers.utils import cached_file, extract_commit_hash
 
 from services.embedder.colpali import ColPali
 from services.embedder.config import EmbedderSettings
 from services.embedder.model import EmbeddingModel
 from services.embedder.siglip import Siglip
-from services.runtime.revision import weights_revision
+from services.runtime.config import BadSetting
+from services.runtime.revision import checkpoint_revision
 
 _FAMILIES = {"siglip": (SiglipModel, Siglip), "colpali": (ColPaliForRetrieval, ColPali)}
 
@@ -18,21 +20,25 @@ _FAMILIES = {"siglip": (SiglipModel, Siglip), "colpali": (ColPaliForRetrieval, C
 def load(source: str, settings: EmbedderSettings) -> EmbeddingModel:
     """Load a model and prove it with a forward pass; seconds to minutes.
 
-    Raises ValueError for a model of another family or a checkpoint without all of its weights, OSError when it is not
+    Raises BadSetting for a model of another family or a checkpoint without all of its weights, OSError when it is not
     there, and whatever the machine raises.
     """
     _log_as_the_service_does()
-    config = AutoConfig.from_pretrained(source)
+    # The hub's name is resolved once: all that follows is of the same commit. None for a folder.
+    commit = extract_commit_hash(cached_file(source, "config.json"), None)
+    config = AutoConfig.from_pretrained(source, revision=commit)
     if config.model_type not in _FAMILIES:
-        raise ValueError(f"{source} is a {config.model_type}; {' and '.join(_FAMILIES)} are served")
+        raise BadSetting("models", f"{source} is a {config.model_type}; {' and '.join(_FAMILIES)} are served")
     architecture, family = _FAMILIES[config.model_type]
     device = _device(settings)
-    weights, report = architecture.from_pretrained(source, dtype=_dtype(settings, device), output_loading_info=True)
+    weights, report = architecture.from_pretrained(
+        source, revision=commit, dtype=_dtype(settings, device), output_loading_info=True
+    )
     # transformers would make them up at random.
     if lacking := [*report["missing_keys"], *report["mismatched_keys"]]:
-        raise ValueError(f"{source} lacks {len(lacking)} of its weights, such as {lacking[0]}")
-    revision = weights_revision(Path(source)) if Path(source).is_dir() else config._commit_hash
-    model = family(weights.eval().to(device), AutoProcessor.from_pretrained(source), revision)
+        raise BadSetting("models", f"{source} lacks {len(lacking)} of its weights, such as {lacking[0]}")
+    processor = AutoProcessor.from_pretrained(source, revision=commit)
+    model = family(weights.eval().to(device), processor, commit or checkpoint_revision(Path(source)))
     model.prove()
     return model
 

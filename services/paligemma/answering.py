@@ -66,7 +66,7 @@ class Answerer:
     """Answers questions with one engine."""
 
     def __init__(self, settings: PaligemmaSettings, engine: Engine) -> None:
-        """Raises ValueError when the mask decoder's file is given and cannot be read."""
+        """Raises BadSetting when the mask decoder's file is given and cannot be read."""
         self._engine = engine
         self._limits = ImageLimits(settings.max_media_bytes, settings.max_image_pixels)
         self._masks = MaskDecoder(settings.mask_decoder_file) if settings.mask_decoder_file else None

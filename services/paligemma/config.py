@@ -1,16 +1,14 @@
 """Settings of the paligemma service: `CHIASM_PALIGEMMA_*`."""
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from services.runtime.config import ServiceSettings
-
-ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+from services.runtime.requests import check_name
 
 
 class PaligemmaSettings(ServiceSettings):
@@ -18,9 +16,14 @@ class PaligemmaSettings(ServiceSettings):
 
     model: str = Field("models/tiny-paligemma", description="a folder, or a name on the Hugging Face hub")
     model_revision: str | None = Field(None, description="commit or tag on the hub; None is its newest")
-    model_name: str | None = Field(None, description="served as `models/NAME`; the folder's or hub's last part if None")
+    model_name: str | None = Field(
+        None,
+        validate_default=True,
+        description="served as `models/NAME`; the folder's or hub's last part if None",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="`auto` is the checkpoint's own"
+        "auto",
+        description="`auto` is the checkpoint's own; for one in float32, what vLLM prefers here: mostly bfloat16",
     )
     quantization: Literal["fp8"] | None = Field(
         None, description="weights held in fewer bits, on a GPU; a checkpoint quantized ahead needs no setting"
@@ -45,11 +48,17 @@ class PaligemmaSettings(ServiceSettings):
     @property
     def resource_name(self) -> str:
         """`models/NAME`, as requests name it."""
-        return f"models/{self.model_name or Path(self.model.rstrip('/')).name}"
+        return f"models/{self.model_name or _last_part(self.model)}"
 
     def resource_name_of(self, adapter: str | None) -> str:
         """`models/NAME:adapter`, or the base model's name for None."""
         return f"{self.resource_name}:{adapter}" if adapter else self.resource_name
+
+    @field_validator("model_name")
+    @classmethod
+    def _check_model_name(cls, value: str | None, info: ValidationInfo) -> str | None:
+        check_name(value or _last_part(info.data.get("model", "")))
+        return value
 
     @field_validator("quantization", mode="before")
     @classmethod
@@ -78,7 +87,11 @@ class PaligemmaSettings(ServiceSettings):
 
     @field_validator("adapters")
     @classmethod
-    def _name(cls, adapters: dict[str, Path]) -> dict[str, Path]:
-        if bad := [name for name in adapters if not ADAPTER_NAME.fullmatch(name)]:
-            raise ValueError(f"{bad[0]!r} is no adapter's name: letters, digits, `.`, `_` and `-`")
+    def _check_adapter_names(cls, adapters: dict[str, Path]) -> dict[str, Path]:
+        for name in adapters:
+            check_name(name)
         return adapters
+
+
+def _last_part(model: str) -> str:
+    return Path(model.rstrip("/")).name

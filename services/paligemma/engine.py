@@ -74,7 +74,7 @@ class Engine:
     vocabulary: Vocabulary
 
     def __init__(self, settings: PaligemmaSettings) -> None:
-        """Raises ValueError when an adapter cannot be read."""
+        """Raises BadSetting when an adapter cannot be read."""
         self._settings = settings
         self.adapters = read_adapters(settings.adapters)
         self._stats = vllm_backend.LatestStats()
@@ -87,7 +87,7 @@ class Engine:
         self._llm = await vllm_backend.load(self._settings, self.adapters, self._stats)
         vision = self._llm.model_config.hf_config.vision_config
         self.facts = Facts(
-            revision=await asyncio.to_thread(vllm_backend.revision, self._settings, self._llm),
+            revision=await asyncio.to_thread(vllm_backend.revision, self._settings),
             image_size=vision.image_size,
             image_tokens=(vision.image_size // vision.patch_size) ** 2,
             max_context_tokens=self._llm.model_config.max_model_len,

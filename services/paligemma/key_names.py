@@ -9,6 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
+from services.runtime.config import BadSetting
+
 _PARTS = {
     "text model": re.compile(r"(model\.)?language_model\.(model\.)?(embed_tokens|layers\.\d+|norm)\."),
     "vision tower": re.compile(r"(model\.)?vision_tower\.(vision_model\.)?(embeddings|encoder|post_layernorm)\."),
@@ -22,14 +24,14 @@ _FIX = (
 
 
 def check_key_names(folder: Path) -> None:
-    """Raises ValueError, naming the key and the fix, unless all of the folder's safetensors are PaliGemma's."""
+    """Raises BadSetting, naming the key and the fix, unless all of the folder's safetensors are PaliGemma's."""
     names = [name for file in sorted(folder.glob("*.safetensors")) for name in _names(file)]
     for name in names:
         if not any(part.match(name) for part in (*_PARTS.values(), _TIED)):
-            raise ValueError(f"{folder}: {name!r} is no key of a PaliGemma checkpoint; {_FIX}")
+            raise BadSetting("model", f"{folder}: {name!r} is no key of a PaliGemma checkpoint; {_FIX}")
     for part, pattern in _PARTS.items():
         if not any(pattern.match(name) for name in names):
-            raise ValueError(f"{folder}: its safetensors hold no {part}; {_FIX}")
+            raise BadSetting("model", f"{folder}: its safetensors hold no {part}; {_FIX}")
 
 
 def _names(file: Path) -> list[str]:
@@ -37,4 +39,4 @@ def _names(file: Path) -> list[str]:
         with safe_open(file, framework="pt") as weights:
             return list(weights.keys())
     except (OSError, SafetensorError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error
+        raise BadSetting("model", f"{file} cannot be read: {error}") from error

@@ -15,6 +15,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from services.paligemma.locations import CODES_PER_MASK, SEG_TOKENS, Box
+from services.runtime.config import BadSetting
 
 _GRID = 4
 _WIDTH = 512
@@ -34,18 +35,16 @@ class MaskDecoder:
     """The VQ-VAE's decoder. `decode` may be called from any thread."""
 
     def __init__(self, file: Path) -> None:
-        """Raises ValueError naming what is wrong with `file`."""
+        """Raises BadSetting naming what is wrong with `file`."""
         try:
             with np.load(file, allow_pickle=False) as arrays:
                 self._weights = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
         except (OSError, ValueError) as error:
-            raise ValueError(f"{file} is not a readable .npz file of mask decoder weights") from error
+            raise _bad(f"{file} is not a readable .npz file of mask decoder weights") from error
         if missing := [name for name in _names() if name not in self._weights]:
-            raise ValueError(f"{file} lacks {', '.join(missing[:3])}: is it Google's vae-oid.npz?")
+            raise _bad(f"{file} lacks {', '.join(missing[:3])}: is it Google's vae-oid.npz?")
         if self._weights[_CODEBOOK].shape != (SEG_TOKENS, _WIDTH):
-            raise ValueError(
-                f"{file}: the codebook is {tuple(self._weights[_CODEBOOK].shape)}, not {(SEG_TOKENS, _WIDTH)}"
-            )
+            raise _bad(f"{file}: the codebook is {tuple(self._weights[_CODEBOOK].shape)}, not {(SEG_TOKENS, _WIDTH)}")
 
     @torch.inference_mode()
     def decode(self, codes: tuple[int, ...]) -> np.ndarray:
@@ -85,3 +84,7 @@ def _names() -> list[str]:
         *(f"decoder.{n}" for n in (4, 6, 8, 10, 12)),
     ]
     return [_CODEBOOK, *(f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias"))]
+
+
+def _bad(message: str) -> BadSetting:
+    return BadSetting("mask_decoder_file", message)

@@ -13,7 +13,7 @@ from services.paligemma.config import PaligemmaSettings
 from services.paligemma.key_names import check_key_names
 from services.paligemma.lasting_thread import in_lasting_thread
 from services.paligemma.vllm_config import engine_config, set_environment
-from services.runtime.revision import weights_revision
+from services.runtime.revision import checkpoint_revision
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -139,7 +139,9 @@ def engine_dead_error() -> type[Exception]:
     return EngineDeadError
 
 
-def revision(settings: PaligemmaSettings, llm: "AsyncLLM") -> str:
-    """The hub's commit, or the hash of the folder's weights."""
-    folder = Path(settings.model)
-    return weights_revision(folder) if folder.is_dir() else llm.model_config.hf_config._commit_hash
+def revision(settings: PaligemmaSettings) -> str:
+    """The hub's commit, or the folder's hash."""
+    from transformers.utils import cached_file, extract_commit_hash
+
+    config = cached_file(settings.model, "config.json", revision=settings.model_revision)
+    return extract_commit_hash(config, None) or checkpoint_revision(Path(settings.model))

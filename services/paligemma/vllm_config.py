@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.paligemma.adapters import Adapter
 from services.paligemma.config import PaligemmaSettings
+from services.runtime.config import BadSetting
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -30,7 +31,7 @@ def set_environment(settings: PaligemmaSettings) -> None:
 
 
 def engine_config(settings: PaligemmaSettings, adapters: Sequence[Adapter]) -> "VllmConfig":
-    """Raises ValueError on settings that this machine's vLLM cannot honour."""
+    """Raises BadSetting on one that a CPU cannot honour, and ValueError on others that vLLM refuses."""
     from vllm import AsyncEngineArgs
     from vllm.config import AttentionConfig
     from vllm.platforms import current_platform
@@ -54,7 +55,7 @@ def engine_config(settings: PaligemmaSettings, adapters: Sequence[Adapter]) -> "
         **_adapter_args(adapters),
     }
     if on_cpu:
-        _check_cpu(settings)
+        check_cpu(settings)
         # vLLM's sampler is compiled even then. The engine's processes, started after this, do without where there is
         # no compiler; where there is one they need it: uncompiled, a slot took 2.5 s to come free, not 0.1 s.
         if shutil.which(os.environ.get("CXX", "g++")) is None:
@@ -68,13 +69,15 @@ def engine_config(settings: PaligemmaSettings, adapters: Sequence[Adapter]) -> "
     return AsyncEngineArgs(**args).create_engine_config()
 
 
-def _check_cpu(settings: PaligemmaSettings) -> None:
+def check_cpu(settings: PaligemmaSettings) -> None:
+    """Raises BadSetting on one that needs a GPU."""
     if settings.attention_backend != "auto":
-        raise ValueError(
-            f"attention_backend {settings.attention_backend} needs a GPU; vLLM has one for a CPU, which auto takes"
+        raise BadSetting(
+            "attention_backend",
+            f"{settings.attention_backend} needs a GPU; vLLM has one for a CPU, which auto takes",
         )
     if settings.quantization is not None:
-        raise ValueError(f"quantization {settings.quantization} is for a GPU; leave it unset on a CPU")
+        raise BadSetting("quantization", f"{settings.quantization} is for a GPU; leave it unset on a CPU")
 
 
 def _adapter_args(adapters: Sequence[Adapter]) -> dict[str, Any]:

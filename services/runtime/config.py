@@ -9,7 +9,7 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -106,6 +106,15 @@ class ServiceSettings(BaseSettings):
             problems = [f"{_origin(cls, problem['loc'])}: {problem['msg']}" for problem in error.errors()]
         except (SettingsError, ConfigFileError) as error:
             problems = [str(error)]
+        cls._refuse(problems)
+
+    @classmethod
+    def refuse(cls, error: "BadSetting") -> NoReturn:
+        """Tells of a setting that showed itself bad after `load`, in its way. Raises SystemExit with 2."""
+        cls._refuse([f"{_origin(cls, (error.field,))}: {error}"])
+
+    @classmethod
+    def _refuse(cls, problems: list[str]) -> NoReturn:
         print(f"chiasm {cls.service}: bad settings", *problems, sep="\n  ", file=sys.stderr)
         raise SystemExit(2)
 
@@ -118,6 +127,19 @@ class ServiceSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         own, shared = (EnvSettingsSource(settings_cls, env_prefix=prefix) for prefix in _prefixes(cls))
         return init_settings, own, shared, _TomlSource(settings_cls)
+
+
+class BadSetting(ValueError):
+    """A setting that only shows itself bad when the service starts, on this machine or by a file's content.
+
+    Args:
+        field: the setting's name in its `ServiceSettings`.
+        message: what is wrong, for the operator.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class ConfigFileError(Exception):

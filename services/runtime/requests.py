@@ -18,7 +18,8 @@ MAX_STOP_CHARACTERS = 64
 MAX_SEED = 2**63 - 1
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_MODEL = re.compile(r"models/[A-Za-z0-9][A-Za-z0-9._-]{0,127}(:[A-Za-z0-9._-]{1,128})?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_MODEL = re.compile(rf"models/{_NAME.pattern}(:{_NAME.pattern})?")
 
 
 def check_generate(request: generation_pb2.GenerateRequest) -> None:
@@ -41,6 +42,12 @@ def check_embed(request: embedding_pb2.EmbedRequest, *, max_items: int) -> None:
     text_bytes = 0
     for i, item in enumerate(request.items):
         text_bytes += _check_part(item, f"items[{i}]", MAX_TEXT_BYTES - text_bytes)
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError on a name of a model or adapter that no request could ask for."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name: 1 to 128 letters, digits, `.`, `_` or `-`, a letter or digit first")
 
 
 def name_request(request: generation_pb2.GenerateRequest | embedding_pb2.EmbedRequest) -> str:

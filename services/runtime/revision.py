@@ -1,16 +1,18 @@
-"""Which weights a folder holds."""
+"""Which checkpoint a folder holds."""
 
 import hashlib
 from pathlib import Path
 
-_BLOCK = 2**20
+_SUFFIXES = (".safetensors", ".json", ".model")
 
 
-def weights_revision(folder: Path) -> str:
-    """`sha256-` and 16 digits of the hash of the folder's safetensors. Reads them all: call it off the event loop."""
+def checkpoint_revision(folder: Path) -> str:
+    """`sha256-` and 16 digits of the hash of all that decides an answer: weights, configuration and tokenizer.
+
+    Reads every such file: call it off the event loop.
+    """
     digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES):
         with file.open("rb") as stream:
-            while block := stream.read(_BLOCK):
-                digest.update(block)
+            digest.update(f"{file.name} {hashlib.file_digest(stream, 'sha256').hexdigest()}\n".encode())
     return f"sha256-{digest.hexdigest()[:16]}"

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from services.runtime import logs, telemetry
 from services.runtime.boundary import Boundary
 from services.runtime.calls import CallTracker
-from services.runtime.config import ServiceSettings
+from services.runtime.config import BadSetting, ServiceSettings
 from services.runtime.health import HealthService, Readiness
 from services.runtime.signals import StopSignals
 
@@ -42,7 +42,7 @@ class Service(Protocol):
         """Adds its servicers. Their handlers must be async; they are called only after `start` has returned."""
 
     async def start(self) -> None:
-        """Opens what it needs; may take minutes. Raising ends the process with 1."""
+        """Opens what it needs; may take minutes. Raising BadSetting ends the process with 2, all else with 1."""
 
     async def run(self) -> None:
         """Lives while the service is healthy, through a drain too. Returning or raising ends the process with 1."""
@@ -59,6 +59,8 @@ def main(service_factory: Callable[[], Service], settings: ServiceSettings) -> N
         # uvloop is the faster one under gRPC: bench/results/loop.txt
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(_make_and_serve(service_factory, settings))
+    except BadSetting as error:
+        settings.refuse(error)
     finally:
         telemetry.shutdown()
     sys.exit(code)
@@ -67,6 +69,8 @@ def main(service_factory: Callable[[], Service], settings: ServiceSettings) -> N
 async def _make_and_serve(service_factory: Callable[[], Service], settings: ServiceSettings) -> int:
     try:
         return await serve(service_factory(), settings)
+    except BadSetting:
+        raise
     except Exception:
         logger.exception("cannot serve")
         return 1
@@ -83,6 +87,7 @@ async def serve(service: Service, settings: ServiceSettings) -> int:
         The exit code: 0 after a drain that was asked for, 1 when the service failed or could not be stopped in time.
 
     Raises:
+        BadSetting: the service found one while it started.
         OSError: a TLS or ready file cannot be read or written.
         RuntimeError: the address cannot be bound.
     """
@@ -110,6 +115,8 @@ async def serve(service: Service, settings: ServiceSettings) -> int:
             failed = life.done()
             stopped = await _stop(service, life)
     logger.info("stopped")
+    if isinstance(error := _failure(life), BadSetting):
+        raise error
     return 0 if drained and stopped and not failed else 1
 
 
@@ -155,8 +162,8 @@ async def _stop(service: Service, life: asyncio.Task[None]) -> bool:
     if not life.done():
         logger.error("the service does not heed its cancellation")
         return False
-    if not life.cancelled():
-        logger.error("the service failed", exc_info=life.exception())
+    if (error := _failure(life)) is not None and not isinstance(error, BadSetting):
+        logger.error("the service failed", exc_info=error)
     try:
         async with asyncio.timeout(STOP_S):
             await service.stop()
@@ -164,6 +171,11 @@ async def _stop(service: Service, life: asyncio.Task[None]) -> bool:
         logger.exception("the service did not stop")
         return False
     return True
+
+
+def _failure(life: asyncio.Task[None]) -> BaseException | None:
+    """What a service raised; None when it lives on or was cancelled."""
+    return life.exception() if life.done() and not life.cancelled() else None
 
 
 async def _until(event: asyncio.Event, work: Awaitable[Any]) -> None:

@@ -175,6 +175,19 @@ async def test_a_bare_status_has_its_exception(
     assert caught.value.reason == ""
 
 
+async def test_a_photograph_is_sent_again(server: Scripted, picture_bytes: bytes) -> None:
+    async def unary(context: Context) -> Message:
+        if len(server.requests) < 2:
+            await fail(context, grpc.StatusCode.UNAVAILABLE, "later", "MODEL_UNAVAILABLE")
+        return await scripted.whole_answer(context)
+
+    server.unary = unary
+    photograph = picture_bytes + bytes(2**20)
+    async with chiasm.AsyncClient(server.address) as client:
+        assert (await client.caption(photograph)).text == "two circles"
+    assert [request.messages[0].parts[0].media.data for request in server.requests] == [photograph, photograph]
+
+
 async def test_only_unary_unavailable_is_tried_again(server: Scripted, picture: Path) -> None:
     async def unary(context: Context) -> Message:
         if len(server.requests) < 3:

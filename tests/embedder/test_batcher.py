@@ -109,6 +109,22 @@ async def test_an_item_whose_caller_has_left_is_dropped() -> None:
     assert model.batches == [[(1,)], [(3,)]]
 
 
+async def test_items_whose_caller_leaves_a_failing_batch_are_dropped_from_its_halves() -> None:
+    model = Noting()
+    async with running() as batcher:
+        async with model.busy():
+            calls = [asyncio.create_task(batcher.embed(model, [words(i)])) for i in (13, 2, 3, 4)]
+            await model.begun()
+            for left in calls[1:]:
+                left.cancel()
+            await asyncio.gather(*calls[1:], return_exceptions=True)
+        with pytest.raises(RuntimeError):
+            await calls[0]
+        await batcher.embed(model, [words(5)])
+    failed, alone, *proof, last = model.batches
+    assert (failed, alone, len(proof), last) == ([(13,), (2,), (3,), (4,)], [(13,)], 2, [(5,)])
+
+
 @pytest.mark.parametrize("bad", range(5))
 async def test_a_failing_batch_fails_the_bad_items_caller_alone(bad: int) -> None:
     model = Noting()

@@ -3,12 +3,17 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, PreTrainedConfig
 
+from services.embedder import loading
 from services.embedder.config import EmbedderSettings
 from services.embedder.loading import load
+from services.runtime.config import BadSetting
 from services.runtime.errors import InvalidArgument
 
 
@@ -31,14 +36,35 @@ def test_a_model_of_another_family_is_refused(siglip: Path, tmp_path: Path) -> N
     folder = shutil.copytree(siglip, tmp_path / "other")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "clip"}))
-    with pytest.raises(ValueError, match="is a clip; siglip and colpali are served"):
+    with pytest.raises(BadSetting, match="is a clip; siglip and colpali are served") as caught:
         load(str(folder), EmbedderSettings())
+    assert caught.value.field == "models"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises((OSError, ValueError), match="absent"):
         load(str(tmp_path / "absent"), EmbedderSettings())
+
+
+def test_a_hub_name_that_moves_on_amid_a_load_is_loaded_of_one_commit(
+    siglip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository, commit = tmp_path / "models--tiny--siglip", "1" * 40
+    shutil.copytree(siglip, repository / "snapshots" / commit)
+    main = repository / "refs" / "main"
+    main.parent.mkdir()
+    main.write_text(commit)
+
+    def read_and_move_on(source: str, **options: str) -> PreTrainedConfig:
+        config = AutoConfig.from_pretrained(source, **options)
+        main.write_text("2" * 40)
+        return config
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(loading, "AutoConfig", SimpleNamespace(from_pretrained=read_and_move_on))
+    assert loading.load("tiny/siglip", EmbedderSettings()).facts.revision == commit
 
 
 def test_the_revision_is_that_of_the_weights(siglip: Path, tmp_path: Path) -> None:
@@ -83,6 +109,8 @@ def test_models_are_a_list(monkeypatch: pytest.MonkeyPatch, given: str, models: 
     ("variable", "value", "told"),
     [
         ("MODELS", "a/tiny,b/tiny/", "two models end in the same name"),
+        ("MODELS", "a/my model", "CHIASM_EMBEDDER_MODELS: "),
+        ("MAX_MESSAGE_BYTES", "65535", "CHIASM_EMBEDDER_MAX_MESSAGE_BYTES: "),
         ("MODELS", ",", "CHIASM_EMBEDDER_MODELS: "),
         ("DEVICE", "tpu", "CHIASM_EMBEDDER_DEVICE: "),
     ],

@@ -146,6 +146,14 @@ async def test_embeddings_larger_than_a_message_are_refused_before_the_work(serv
     assert (caught.value.field, caught.value.reason) == ("items", "MESSAGE_SIZE")
 
 
+async def test_embeddings_are_taken_up_to_a_message_and_no_more(serving, siglip: Path) -> None:
+    """32 dimensions: 128 bytes an item, and 64 for what is around them."""
+    async with serving(siglip, max_message_bytes=2**16, max_items=1_000) as served:
+        assert len(await served.client.embed(["star"] * 336)) == 336
+        with pytest.raises(chiasm.InvalidArgument, match="65,728 bytes, and a message at most 65,536"):
+            await served.client.embed(["star"] * 337)
+
+
 async def test_a_full_queue_refuses_and_a_caller_who_leaves_empties_it(serving, siglip: Path) -> None:
     async with serving(siglip, max_items=20_000, max_batch_tokens=1, max_queued_tokens=1) as served:
         long = asyncio.create_task(served.client.embed(["star"] * 10_000))

@@ -1,4 +1,7 @@
-"""The short form of parity: every token as transformers gives it. The long form is `make parity`."""
+"""The short form of parity: every token as transformers gives it, for Gemma 2 with big_vision's two corrections.
+
+The corrections: `parity/reference.py`. The long form is `make parity`.
+"""
 
 from pathlib import Path
 
@@ -35,7 +38,7 @@ def test_gemma1_and_an_adapter_of_it_answer_in_the_same_batches_as_in_transforme
     assert_parity(answers["adapter"], merged)
 
 
-def test_gemma2_saved_by_transformers_answers_as_there_beyond_its_window(tmp_path: Path) -> None:
+def test_gemma2_beyond_its_window_answers_as_in_transformers_with_big_visions_corrections(tmp_path: Path) -> None:
     """The key names are transformers 5's; every prompt is longer than the window of 48 tokens."""
     model = save_as_transformers(random_gemma2(2, window=48), tmp_path / "model")
     assert_parity(served(model, QUESTIONS, ("staggered",))["staggered"], model)

@@ -15,7 +15,7 @@ from chiasm.v1 import generation_pb2, generation_pb2_grpc
 from services.runtime import errors
 from services.runtime.boundary import Upstream
 from services.runtime.channel import open_channel
-from services.runtime.config import ServiceSettings
+from services.runtime.config import BadSetting, ServiceSettings
 from services.runtime.deadline import within
 from services.runtime.server import Readiness, main
 from services.runtime.telemetry import traced_metadata
@@ -44,7 +44,7 @@ class EchoSettings(ServiceSettings):
     upstream: str | None = None
     """Another echo that `forward` asks."""
     fails: str = ""
-    """`start` or `run`: what raises."""
+    """`start` or `run`: what raises. `setting`: `start` finds this very setting bad."""
     api_key: SecretStr = SecretStr("")
 
 
@@ -67,6 +67,8 @@ class EchoService(generation_pb2_grpc.GenerationServiceServicer):
     async def start(self) -> None:
         if self._settings.fails == "start":
             raise RuntimeError("no engine")
+        if self._settings.fails == "setting":
+            raise BadSetting("fails", "it should not")
         if self._settings.fails == "slow-start":
             await self.release.wait()
 

@@ -173,6 +173,14 @@ async def test_a_service_that_fails_ends_the_process_with_1(spawning, fails):
         assert spawned.journal.read_text().split() == ["stop"]
 
 
+async def test_a_setting_found_bad_at_the_start_is_told_in_one_line_and_ends_the_process_with_2(spawning):
+    async with spawning(fails="setting") as spawned:
+        assert await spawned.exit_code() == 2
+        log = spawned.log.read_text()
+    assert log.endswith("chiasm echo: bad settings\n  CHIASM_ECHO_FAILS: it should not\n")
+    assert "Traceback" not in log
+
+
 async def test_an_address_in_use_is_logged_and_ends_the_process_with_1(spawning):
     async with spawning("first") as first:
         port = first.address.rpartition(":")[2]

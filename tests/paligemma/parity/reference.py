@@ -1,4 +1,8 @@
-"""transformers' answers: float32 (unless told otherwise), greedy, one by one."""
+"""transformers' answers: float32 (unless told otherwise), greedy, one by one.
+
+For Gemma 2 with two corrections, after big_vision, which trained PaliGemma 2: no layer has a sliding window, and the
+last logits are soft-capped.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
