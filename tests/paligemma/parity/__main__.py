@@ -32,7 +32,7 @@ WORST_LOGPROB_DIFFERENCE = 1e-3
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
     "gemma1_trained": lambda _: TRAINED,
     "gemma1_random": lambda folder: save_as_google(random_gemma1(1), folder),
-    "gemma2_small_window": lambda folder: save_as_transformers(random_gemma2(2, window=80), folder),
+    "gemma2_small_window": lambda folder: save_as_google(random_gemma2(2, window=80), folder),
     "gemma2_strong_cap": lambda folder: save_as_google(random_gemma2(3, window=4096, final_cap=5.0), folder),
 }
 
