@@ -2,8 +2,9 @@
 
     python -m models.training.tiny_colpali --work runs/tiny-colpali --paligemma models/tiny-paligemma
 
-Late interaction (ColPali, arXiv 2407.01449): each query against all pages of its batch, scored by MaxSim.
-Starts from the tiny PaliGemma and goes on from what it finds in `--work`.
+Late interaction (ColPali, arXiv 2407.01449): each query against all pages of its batch, scored by MaxSim,
+while every vector also names what it stands for (`concepts`). Starts from the tiny PaliGemma and goes on from
+what it finds in `--work`.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import (
+    BatchFeature,
     ColPaliConfig,
     ColPaliForRetrieval,
     ColPaliProcessor,
@@ -19,13 +21,13 @@ from transformers import (
     PaliGemmaProcessor,
 )
 
-from models.training import run
-from models.training.pictures import pixels, train_seed
+from models.training import concepts, run
+from models.training.pictures import IMAGE_TOKENS, pixels, train_seed
 from models.world.held_out import pages
 from models.world.page import Page, sample_page, sample_query
 from models.world.streams import stream
 
-STEPS = 1_100
+STEPS = 1_300
 BATCH = 40
 STAGE = 3
 DIMENSIONS = 128
@@ -47,14 +49,24 @@ def main() -> None:
     model.vlm.language_model.compile()
     model.vlm.vision_tower.compile()
 
+    directions = concepts.Directions(DIMENSIONS)
+
     def loss_at(step: int) -> dict[str, torch.Tensor]:
         seeds = [train_seed(STAGE, step, i) for i in range(BATCH)]
         drawn = [sample_page(seed) for seed in seeds]
-        queries = [sample_query(page, stream("query", seed)).text for page, seed in zip(drawn, seeds, strict=True)]
-        scores = max_sim(embed_queries(model, processor, queries), embed_pages(model, processor, drawn))
-        return {"retrieval": F.cross_entropy(SHARPNESS * scores, torch.arange(BATCH))}
+        asked = [sample_query(page, stream("query", seed)) for page, seed in zip(drawn, seeds, strict=True)]
+        ids = query_ids(processor, [query.text for query in asked])
+        queries, documents = embed_queries(model, ids), embed_pages(model, processor, drawn)
+        rows = zip(asked, ids["input_ids"].tolist(), strict=True)
+        named = torch.cat([concepts.of_query(query, row, processor.tokenizer) for query, row in rows])
+        shown = torch.cat([concepts.of_page(page) for page in drawn])
+        return {
+            "retrieval": F.cross_entropy(SHARPNESS * max_sim(queries, documents), torch.arange(BATCH)),
+            "named": directions.loss(queries.flatten(0, 1), named),
+            "shown": directions.loss(documents[:, :IMAGE_TOKENS].flatten(0, 1), shown),
+        }
 
-    modules = {"backbone": model.vlm, "projection": model.embedding_proj_layer}
+    modules = {"backbone": model.vlm, "projection": model.embedding_proj_layer, "directions": directions}
     optimizers = run.Optimizers(modules, args.rate, {"backbone": BACKBONE_SHARE})
     run.train(
         "tiny-colpali",
@@ -80,9 +92,14 @@ def start_from(folder: Path) -> tuple[ColPaliForRetrieval, ColPaliProcessor]:
     return model, ColPaliProcessor(processor.image_processor, processor.tokenizer)
 
 
-def embed_queries(model: ColPaliForRetrieval, processor: ColPaliProcessor, queries: list[str]) -> torch.Tensor:
+def query_ids(processor: ColPaliProcessor, queries: list[str]) -> BatchFeature:
+    """`queries` as the model takes them, padded to the longest."""
+    return processor.process_queries(queries, padding="longest", return_tensors="pt")
+
+
+def embed_queries(model: ColPaliForRetrieval, ids: BatchFeature) -> torch.Tensor:
     """(queries, tokens, dimensions), zero where padded."""
-    return model(**processor.process_queries(queries, padding="longest", return_tensors="pt")).embeddings.float()
+    return model(**ids).embeddings.float()
 
 
 def embed_pages(model: ColPaliForRetrieval, processor: ColPaliProcessor, drawn: list[Page]) -> torch.Tensor:
@@ -110,9 +127,8 @@ def recall_at_1(model: ColPaliForRetrieval, processor: ColPaliProcessor, number:
     """Share of held-out queries whose page comes first among `number`."""
     drawn, asked = pages(number, part="dev")
     wanted = torch.tensor([index for _, index in asked])
-    scores = max_sim(
-        embed_queries(model, processor, [query.text for query, _ in asked]), embed_pages(model, processor, drawn)
-    )
+    ids = query_ids(processor, [query.text for query, _ in asked])
+    scores = max_sim(embed_queries(model, ids), embed_pages(model, processor, drawn))
     return (scores.argmax(1) == wanted).float().mean().item()
 
 

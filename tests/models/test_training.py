@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from transformers import ColPaliProcessor
 
-from models.training import dense, run
+from models.training import concepts, dense, run, tiny_colpali
 from models.training.locations import answer_loss, smooth_embeddings
 from models.training.pictures import GRID, IMAGE_TOKENS, SCENES_DRAWN_AT, drawn_at, train_seed
 from models.world.chart import BarChart
@@ -135,3 +136,30 @@ def test_a_heading_does_not_tell_which_word_is_asked_for() -> None:
         asked.setdefault(query.heading, set()).add(words.index(query.word))
     assert len(asked) > 40
     assert sum(len(places) > 2 for places in asked.values()) > 0.9 * len(asked)
+
+
+def test_a_pages_patches_name_the_words_and_the_figure_that_they_show() -> None:
+    for page in pages(20)[0]:
+        shown = concepts.of_page(page)
+        assert shown.shape == (IMAGE_TOKENS, len(concepts.CONCEPTS))
+        torch.testing.assert_close(shown.sum(1), torch.ones(IMAGE_TOKENS))
+        named = {concepts.CONCEPTS[index] for index in torch.nonzero(shown.amax(0))[:, 0].tolist()}
+        words = {text.text for text in (page.heading, *page.words)}
+        assert named == {"nothing", *words, page.figure.color, page.figure.shape}
+
+
+def test_a_querys_tokens_name_what_it_asks_for_and_nothing_else() -> None:
+    processor = ColPaliProcessor.from_pretrained("models/tiny-colpali")
+    _, asked = pages(20)
+    queries = [query for query, _ in asked]
+    batch = tiny_colpali.query_ids(processor, [query.text for query in queries])
+    for query, ids in zip(queries, batch["input_ids"].tolist(), strict=True):
+        named = concepts.of_query(query, ids, processor.tokenizer).argmax(1)
+        said = {
+            concepts.CONCEPTS[concept]: processor.decode([ids[at] for at in torch.nonzero(named == concept)[:, 0]])
+            for concept in named.unique().tolist()
+            if concept
+        }
+        assert {name: text.strip() for name, text in said.items()} == {
+            name: name for name in (query.heading, query.word, query.color, query.shape)
+        }

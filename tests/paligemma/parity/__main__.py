@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from evals.figures import Figure
+from tests.checkpoints import TINY
 from tests.paligemma.parity.checkpoints import (
-    TRAINED,
     random_adapter,
     random_gemma1,
     random_gemma2,
@@ -30,7 +30,7 @@ SCHEDULES = ("alone", "together", "staggered")
 WORST_LOGPROB_DIFFERENCE = 1e-3
 
 CHECKPOINTS: dict[str, Callable[[Path], Path]] = {
-    "gemma1_trained": lambda _: TRAINED,
+    "gemma1_trained": lambda _: TINY,
     "gemma1_random": lambda folder: save_as_google(random_gemma1(1), folder),
     "gemma2_small_window": lambda folder: save_as_google(random_gemma2(2, window=80), folder),
     "gemma2_strong_cap": lambda folder: save_as_google(random_gemma2(3, window=4096, final_cap=5.0), folder),

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from transformers import Gemma2Config, PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 
 from models.training.checkpoint import export
+from tests.checkpoints import TINY
 
-TRAINED = Path(__file__).parents[3] / "models" / "tiny-paligemma"
 SPREAD = 0.12
 """Standard deviation of random weights: so large that the attention mask shows in every token."""
 ADAPTER_SPREAD = 0.05
@@ -30,12 +30,12 @@ _SHARED = (
 
 def random_gemma1(seed: int) -> PaliGemmaForConditionalGeneration:
     """PaliGemma 1 of the trained one's shape."""
-    return _random(PaliGemmaConfig.from_pretrained(TRAINED), seed)
+    return _random(PaliGemmaConfig.from_pretrained(TINY), seed)
 
 
 def random_gemma2(seed: int, *, window: int, final_cap: float = 30.0) -> PaliGemmaForConditionalGeneration:
     """PaliGemma 2: Gemma 2's norms, soft-caps and declared sliding window."""
-    config = PaliGemmaConfig.from_pretrained(TRAINED)
+    config = PaliGemmaConfig.from_pretrained(TINY)
     one = config.text_config
     config.text_config = Gemma2Config(
         **{name: getattr(one, name) for name in _SHARED},
@@ -64,14 +64,14 @@ def _random(config: PaliGemmaConfig, seed: int) -> PaliGemmaForConditionalGenera
 
 
 def save_as_google(model: PaliGemmaForConditionalGeneration, folder: Path) -> Path:
-    export(model, PaliGemmaProcessor.from_pretrained(TRAINED), folder)
+    export(model, PaliGemmaProcessor.from_pretrained(TINY), folder)
     return folder
 
 
 def save_as_transformers(model: PaliGemmaForConditionalGeneration, folder: Path) -> Path:
     """With `save_pretrained`, under whatever key names it has today, in float32."""
     model.save_pretrained(folder)
-    PaliGemmaProcessor.from_pretrained(TRAINED).save_pretrained(folder)
+    PaliGemmaProcessor.from_pretrained(TINY).save_pretrained(folder)
     return folder
 
 
