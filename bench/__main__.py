@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("loop",)
+BENCHMARKS = ("loop", "books", "metering")
 RESULTS = Path(__file__).parent / "results"
 
 

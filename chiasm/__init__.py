@@ -42,6 +42,15 @@ if TYPE_CHECKING:
         Superseded,
         Usage,
     )
+    from chiasm.usage import (
+        Budget,
+        LedgerEntry,
+        Reconciliation,
+        UsageFilter,
+        UsageGroup,
+        UsageRow,
+        UsageSums,
+    )
 
 __all__ = [
     "Answer",
@@ -50,6 +59,7 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "Box",
+    "Budget",
     "Cancelled",
     "ChiasmError",
     "Client",
@@ -64,12 +74,14 @@ __all__ = [
     "Finished",
     "Internal",
     "InvalidArgument",
+    "LedgerEntry",
     "Mask",
     "ModelInfo",
     "NotFound",
     "Options",
     "Overloaded",
     "PermissionDenied",
+    "Reconciliation",
     "Route",
     "Started",
     "Superseded",
@@ -79,13 +91,17 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Usage",
+    "UsageFilter",
+    "UsageGroup",
+    "UsageRow",
+    "UsageSums",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Loads the client when it is first used (PEP 562): whoever wants `chiasm.v1` alone needs none of it."""
     if name in __all__:
-        for home in ("options", "results", "errors", "channel", "client"):
+        for home in ("options", "results", "usage", "errors", "channel", "client"):
             module = import_module(f"chiasm.{home}")
             if hasattr(module, name):
                 return getattr(module, name)

@@ -16,9 +16,11 @@ from chiasm.images import image_bytes
 from chiasm.options import Options, Task, TextPurpose
 from chiasm.results import Answer, Embeddings, Event, ModelInfo
 from chiasm.transcript import Transcript
+from chiasm.usage_calls import AsyncUsageCalls, UsageCalls
 from chiasm.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from chiasm.v1.generation_pb2_grpc import GenerationServiceStub
 from chiasm.v1.models_pb2_grpc import ModelServiceStub
+from chiasm.v1.usage_pb2_grpc import UsageServiceStub
 from chiasm.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class AsyncAnswerStream(AsyncIterator[Event]):
         self.close()
 
 
-class Client(Verbs[Answer]):
+class Client(Verbs[Answer], UsageCalls):
     """A client for threads. It may be shared among them; close it, or use it in a `with` block."""
 
     def __init__(
@@ -134,6 +136,7 @@ class Client(Verbs[Answer]):
         self._generation = GenerationServiceStub(self._channel)
         self._embedding = EmbeddingServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._usage = UsageServiceStub(self._channel)
 
     def generate(
         self, prompt: str = "", images: "Sequence[ImageLike]" = (), task: Task = Task.OPEN, **options: Unpack[Options]
@@ -219,7 +222,7 @@ class Client(Verbs[Answer]):
         self.close()
 
 
-class AsyncClient(Verbs[Awaitable[Answer]]):
+class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
     """A client for asyncio. Make it where the event loop runs; close it, or use it in an `async with` block."""
 
     def __init__(
@@ -242,6 +245,7 @@ class AsyncClient(Verbs[Awaitable[Answer]]):
         self._generation = GenerationServiceStub(self._channel)
         self._embedding = EmbeddingServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._usage = UsageServiceStub(self._channel)
 
     async def generate(
         self, prompt: str = "", images: "Sequence[ImageLike]" = (), task: Task = Task.OPEN, **options: Unpack[Options]

@@ -1,4 +1,5 @@
-"""Between the contract's messages and the client's own types. No other file of the client reads or builds messages."""
+"""Between the contract's messages and the client's own types. No other file of the client reads or builds messages, but
+`usage_convert`."""
 
 from collections.abc import Sequence
 
@@ -106,7 +107,7 @@ def event(message: generation_pb2.StreamGenerateResponse) -> results.Event | Non
         case "delta":
             return results.Delta(message.delta.text, tuple(token.logprob for token in message.delta.tokens))
         case "superseded":
-            reason = _word(generation_pb2.SupersededReason, message.superseded.reason)
+            reason = word(generation_pb2.SupersededReason, message.superseded.reason)
             return results.Superseded(message.superseded.attempt, reason, message.superseded.next_model)
         case "finished":
             return _finished(message.finished)
@@ -131,7 +132,7 @@ def embeddings(response: embedding_pb2.EmbedResponse) -> results.Embeddings:
         embeddings=tuple(_embedding(embedding.tensor) for embedding in response.embeddings),
         model=response.model,
         revision=response.revision,
-        usage=_usage(response.usage),
+        usage=usage_of(response.usage),
         request_id=response.request_id,
     )
 
@@ -174,8 +175,8 @@ def model_info(model: models_pb2.Model) -> results.ModelInfo:
         name=model.name,
         revision=model.revision,
         provider=model.provider,
-        tasks=tuple(_word(generation_pb2.Task, task) for task in model.tasks),
-        modalities=tuple(_word(models_pb2.Modality, modality) for modality in model.modalities),
+        tasks=tuple(word(generation_pb2.Task, task) for task in model.tasks),
+        modalities=tuple(word(models_pb2.Modality, modality) for modality in model.modalities),
         ready=model.ready,
         max_context_tokens=limits.max_context_tokens,
         max_output_tokens=limits.max_output_tokens,
@@ -204,9 +205,9 @@ def _embedding_info(message: models_pb2.EmbeddingInfo) -> results.EmbeddingInfo:
 
 def _finished(message: generation_pb2.Finished) -> results.Finished:
     return results.Finished(
-        finish_reason=_word(generation_pb2.FinishReason, message.finish_reason),
+        finish_reason=word(generation_pb2.FinishReason, message.finish_reason),
         finish_detail=message.finish_detail,
-        usage=_usage(message.usage),
+        usage=usage_of(message.usage),
         confidence=_optional(message, "confidence"),
         route=results.Route(
             attempts=tuple(_attempt(attempt) for attempt in message.route.attempts),
@@ -224,7 +225,7 @@ def _attempt(message: generation_pb2.Attempt) -> results.Attempt:
         status=message.status,
         time_to_first_token_s=_optional_seconds(message),
         duration_s=_seconds(message.duration),
-        usage=_usage(message.usage),
+        usage=usage_of(message.usage),
     )
 
 
@@ -238,7 +239,8 @@ def _detection(message: media_pb2.Detection) -> results.Detection:
     )
 
 
-def _usage(message: usage_pb2.Usage) -> results.Usage:
+def usage_of(message: usage_pb2.Usage) -> results.Usage:
+    """What was used and what it cost."""
     return results.Usage(
         input_tokens=message.input_tokens,
         output_tokens=message.output_tokens,
@@ -261,7 +263,7 @@ def _seconds(duration: Duration) -> float:
     return duration.ToTimedelta().total_seconds()
 
 
-def _word(enum: type, number: int) -> str:
+def word(enum: type, number: int) -> str:
     """`stop` for `FINISH_REASON_STOP`; the number for a value newer than this client."""
     if number not in enum.values():
         return str(number)

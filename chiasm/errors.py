@@ -6,7 +6,8 @@ ChiasmError
 ├── FailedPrecondition   the server lacks something the task needs
 ├── Unauthenticated      the server does not know the caller
 ├── PermissionDenied     the caller may not do this
-├── Overloaded           the server has as many calls as it takes; `retry_after_s` says when to come again
+├── Overloaded           a limit or a budget has no room; `retry_after_s` says when to come again
+├── Aborted              the answer broke off, or is not of the form asked for
 ├── Unavailable          no server answers, or it is shutting down
 ├── DeadlineExceeded     the answer was not complete in the time given
 ├── Cancelled            the server or the caller gave the call up
@@ -84,9 +85,15 @@ class PermissionDenied(ChiasmError):
 
 
 class Overloaded(ChiasmError):
-    """The server has as many calls as it takes."""
+    """A limit has no room: the server's, the model provider's or the caller's budget. `reason` says which."""
 
     code = "RESOURCE_EXHAUSTED"
+
+
+class Aborted(ChiasmError):
+    """The answer broke off, or is not of the form asked for. What came of it is not the whole."""
+
+    code = "ABORTED"
 
 
 class Unavailable(ChiasmError):
@@ -122,6 +129,7 @@ _BY_CODE: dict[str, type[ChiasmError]] = {
         Unauthenticated,
         PermissionDenied,
         Overloaded,
+        Aborted,
         Unavailable,
         DeadlineExceeded,
         Cancelled,

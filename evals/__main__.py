@@ -31,7 +31,7 @@ _GENERATION = [
         "gateway",
         "services.gateway",
         environment={"CHIASM_GATEWAY_REFRESH_S": "0.1"},
-        addresses={"CHIASM_GATEWAY_TARGETS": "paligemma"},
+        addresses={"CHIASM_GATEWAY_TARGETS": ("paligemma",)},
     ),
 ]
 _EMBEDDING = [

@@ -24,7 +24,7 @@ async def running(model: Path, environment: Mapping[str, str] | None = None) -> 
             "gateway",
             "services.gateway",
             environment={"CHIASM_GATEWAY_REFRESH_S": "0.1", **environment},
-            addresses={"CHIASM_GATEWAY_TARGETS": "paligemma"},
+            addresses={"CHIASM_GATEWAY_TARGETS": ("paligemma",)},
         ),
     ]
     with tempfile.TemporaryDirectory(prefix="chiasm-test-") as logs:

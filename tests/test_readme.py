@@ -8,6 +8,7 @@ import pytest
 from chiasm.command.main import app
 from services.embedder.config import EmbedderSettings
 from services.gateway.config import GatewaySettings
+from services.gemini_proxy.config import GeminiSettings
 from services.paligemma.config import PaligemmaSettings
 from services.runtime.config import ServiceSettings
 
@@ -15,7 +16,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("settings", [ServiceSettings, GatewaySettings, PaligemmaSettings, EmbedderSettings])
+@pytest.mark.parametrize(
+    "settings", [ServiceSettings, GatewaySettings, PaligemmaSettings, GeminiSettings, EmbedderSettings]
+)
 def test_every_setting_is_in_its_table(settings: type[ServiceSettings]) -> None:
     heading = "every service" if settings is ServiceSettings else settings.service
     article = "the " if settings in (GatewaySettings, EmbedderSettings) else ""

@@ -11,6 +11,7 @@ from chiasm.command.models import models
 from chiasm.command.read import read
 from chiasm.command.segment import segment
 from chiasm.command.up import up
+from chiasm.command.usage import usage
 
 app = typer.Typer(
     help="Ask vision-language models about pictures.",
@@ -18,7 +19,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a fault's traceback must not print local values
 )
-for command in (ask, caption, detect, read, segment, models, up):
+for command in (ask, caption, detect, read, segment, models, usage, up):
     app.command(epilog=EXIT_CODES)(command)
 app.command("eval", epilog=EXIT_CODES)(evaluate)
 

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +32,8 @@ class State(StrEnum):
     STARTING = "starting"
     LOADING = "loading"
     """It has bound its port, but is not ready."""
+    STANDBY = "standby"
+    """It has bound its port, and nobody waits for it to be ready: an operator may have left it without a key."""
     READY = "ready"
     DRAINING = "draining"
     STOPPED = "stopped"
@@ -42,19 +44,23 @@ class State(StrEnum):
 class ServiceSpec:
     """A service that is started as `python -m MODULE`.
 
-    It is told its port and where to write its address in `CHIASM_NAME_PORT` and `CHIASM_NAME_READY_FILE`.
+    It is told its port and where to write its address in `CHIASM_SERVICE_PORT` and `CHIASM_SERVICE_READY_FILE`.
     """
 
     name: str
     module: str
     port: int = 0
     """TCP port, 1 to 65535; 0 takes a free one."""
+    service: str = ""
+    """What its variables are named after; `name` when empty. Replicas of a service differ in `name` alone."""
     health: str = "chiasm.v1.GenerationService"
     """The name that `grpc.health.v1` calls SERVING once the service is ready."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Variables on top of this process's own; may hold secrets."""
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    """Variables that take the address of another service of the stack: variable to service name."""
+    addresses: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Variables that take addresses of other services of the stack, separated by commas: variable to service names."""
+    required: bool = True
+    """Whether the stack is not ready before it is."""
 
 
 class ServiceDied(Exception):
@@ -112,7 +118,7 @@ class ServiceProcess:
         await self._spawn(addresses, ready_file)
         self.address = await self._unless_dead(_written(ready_file))
         self._bound.set()
-        self._enter(State.LOADING)
+        self._enter(State.LOADING if self.spec.required else State.STANDBY)
         await self._unless_dead(_serving(self.address, self.spec.health))
         self._ready_after_s = self.seconds
         self._enter(State.READY)
@@ -168,7 +174,7 @@ class ServiceProcess:
             return []
 
     async def _spawn(self, addresses: Mapping[str, str], ready_file: Path) -> None:
-        prefix = f"CHIASM_{self.spec.name.upper()}"
+        prefix = f"CHIASM_{(self.spec.service or self.spec.name).upper()}"
         own = {f"{prefix}_PORT": str(self.spec.port), f"{prefix}_READY_FILE": str(ready_file)}
         with self._new_log() as log:
             self._started_at = time.monotonic()

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
 
-from chiasm.command.service_process import ServiceProcess, ServiceSpec, State, cancel
+from chiasm.command.service_process import ServiceProcess, ServiceSpec, cancel
 
 
 class Stack:
@@ -34,28 +34,29 @@ class Stack:
             on_change: Told of each service that enters a new state; it must not block.
         """
         self._drain_timeout_s = drain_timeout_s
-        self._starts: list[asyncio.Task[None]] = []
+        self._starts: dict[str, asyncio.Task[None]] = {}
         self._ready_dir: tempfile.TemporaryDirectory[str] | None = None
         self.services = {spec.name: ServiceProcess(spec, log_dir, on_change) for spec in specs}
 
     async def start(self) -> None:
         """Begins to start every service."""
         self._ready_dir = tempfile.TemporaryDirectory(prefix="chiasm-")
-        self._starts = [
-            asyncio.create_task(self._start(service, Path(self._ready_dir.name, name)))
+        self._starts = {
+            name: asyncio.create_task(self._start(service, Path(self._ready_dir.name, name)))
             for name, service in self.services.items()
-        ]
+        }
 
     async def wait_ready(self, timeout_s: float = 300.0) -> None:
-        """Returns once every service is ready.
+        """Returns once every service that is required is ready.
 
         Raises ServiceDied when one ends, OSError when one cannot be started, TimeoutError after `timeout_s`.
         """
-        done, pending = await asyncio.wait(self._starts, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)
+        starts = [start for name, start in self._starts.items() if self.services[name].spec.required]
+        done, pending = await asyncio.wait(starts, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)
         for start in done:
             start.result()
         if pending:
-            late = (name for name, service in self.services.items() if service.state is not State.READY)
+            late = (name for name, start in self._starts.items() if start in pending)
             raise TimeoutError(f"not ready after {timeout_s:g} s: {', '.join(late)}")
 
     async def wait_death(self) -> NoReturn:
@@ -69,7 +70,7 @@ class Stack:
 
     async def stop(self) -> None:
         """Stops every service, the last first. When it is cancelled, it kills those left."""
-        await cancel(self._starts)
+        await cancel(self._starts.values())
         try:
             for service in reversed(self.services.values()):
                 await service.stop(self._drain_timeout_s)
@@ -89,6 +90,8 @@ class Stack:
         await self.stop()
 
     async def _start(self, service: ServiceProcess, ready_file: Path) -> None:
-        needed = service.spec.addresses.items()
-        addresses = {variable: await self.services[name].bound_address() for variable, name in needed}
+        addresses = {
+            variable: ",".join([await self.services[name].bound_address() for name in names])
+            for variable, names in service.spec.addresses.items()
+        }
         await service.run(addresses, ready_file)

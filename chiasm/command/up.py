@@ -1,10 +1,11 @@
 """`chiasm up`: the local stack in the foreground, with a view of each service."""
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,11 @@ from chiasm.channel import DEFAULT_ADDRESS
 from chiasm.command.failures import INTERRUPTED
 from chiasm.command.service_process import ServiceDied, ServiceSpec, cancel
 from chiasm.command.stack import Stack
+from chiasm.command.valkey import own_valkey
 from chiasm.command.view import View
 
 DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "tiny-paligemma"
+VALKEY_FOLDER = Path(".chiasm/valkey")
 START_TIMEOUT_S = 600.0  # a large checkpoint is read from disk, and may be fetched first
 
 
@@ -34,27 +37,44 @@ def up(
         ".chiasm/logs"
     ),
 ) -> None:
-    """Run the local stack, gateway and model server, until Ctrl-C, which drains it."""
-    raise typer.Exit(asyncio.run(_run(local_stack(port, model), ready_file, log_dir)))
+    """Run the local stack, gateway and model servers, until Ctrl-C, which drains it.
+
+    Gemini answers too where CHIASM_GEMINI_PROXY_API_KEY is set. What it cost is kept in .chiasm/valkey, or in the Redis
+    of CHIASM_REDIS_URL.
+    """
+    raise typer.Exit(asyncio.run(_run(lambda redis_url: local_stack(port, model, redis_url), ready_file, log_dir)))
 
 
-def local_stack(port: int, model: str) -> list[ServiceSpec]:
-    """PaliGemma with the checkpoint `model`, and a gateway on `port` (0 for a free one) that sends to it."""
+def local_stack(port: int, model: str, redis_url: str) -> list[ServiceSpec]:
+    """PaliGemma with the checkpoint `model`, Gemini, and a gateway on `port` (0 for a free one) that sends to both."""
     return [
         ServiceSpec("paligemma", "services.paligemma", environment={"CHIASM_PALIGEMMA_MODEL": model}),
-        ServiceSpec("gateway", "services.gateway", port=port, addresses={"CHIASM_GATEWAY_TARGETS": "paligemma"}),
+        ServiceSpec(
+            "gemini_proxy", "services.gemini_proxy", environment={"CHIASM_REDIS_URL": redis_url}, required=False
+        ),
+        ServiceSpec(
+            "gateway",
+            "services.gateway",
+            port=port,
+            addresses={
+                "CHIASM_GATEWAY_TARGETS": ("paligemma", "gemini_proxy"),
+                "CHIASM_GATEWAY_USAGE_TARGET": ("gemini_proxy",),
+            },
+        ),
     ]
 
 
-async def _run(specs: list[ServiceSpec], ready_file: Path | None, log_dir: Path) -> int:
-    """Runs the services until a signal or a death; returns the command's exit code."""
+async def _run(specs_of: Callable[[str], list[ServiceSpec]], ready_file: Path | None, log_dir: Path) -> int:
+    """Runs the services, made for the URL of a Redis, until a signal or a death; returns the command's exit code."""
     view = View()
-    stack = Stack(specs, log_dir=log_dir, on_change=view.changed)
     stopping = _stopping_on_signals()
+    stack: Stack | None = None
     try:
-        with view.live(stack), _announcement(ready_file) as announce:
-            async with stack:
-                await _first(stopping.wait(), _serve(stack, view, announce))
+        async with _redis() as redis_url:
+            stack = Stack(specs_of(redis_url), log_dir=log_dir, on_change=view.changed)
+            with view.live(stack), _announcement(ready_file) as announce:
+                async with stack:
+                    await _first(stopping.wait(), _serve(stack, view, announce))
     except ServiceDied as death:
         print(f"chiasm: {death}; the end of {death.log_file}:\n{death.log_tail}", file=sys.stderr)
         return 1
@@ -68,6 +88,16 @@ async def _run(specs: list[ServiceSpec], ready_file: Path | None, log_dir: Path)
     for service in broken:
         print(f"chiasm: not a clean end: {service.death()}; see {service.log_file}", file=sys.stderr)
     return 1 if broken else 0
+
+
+@asynccontextmanager
+async def _redis() -> AsyncIterator[str]:
+    """The URL given, or that of a server of the stack's own."""
+    if url := os.environ.get("CHIASM_REDIS_URL"):
+        yield url
+    else:
+        async with own_valkey(VALKEY_FOLDER) as url:
+            yield url
 
 
 async def _serve(stack: Stack, view: View, announce: Callable[[str], None]) -> None:

@@ -30,7 +30,7 @@ class View:
     def changed(self, service: ServiceProcess) -> None:
         """Prints a service's new state, where no table shows it."""
         if not self._console.is_terminal:
-            at = f" at {service.address}" if service.state in (State.LOADING, State.READY) else ""
+            at = f" at {service.address}" if service.state in (State.LOADING, State.STANDBY, State.READY) else ""
             after = f" after {service.seconds:.1f} s" if service.state is State.READY else ""
             self.say(f"{service.spec.name}: {service.state}{at}{after}")
 

@@ -27,53 +27,57 @@ from chiasm.v1 import usage_pb2 as chiasm_dot_v1_dot_usage__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63hiasm/v1/generation.proto\x12\tchiasm.v1\x1a\x15\x63hiasm/v1/media.proto\x1a\x15\x63hiasm/v1/usage.proto\x1a\x1egoogle/protobuf/duration.proto\"A\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12!\n\x05media\x18\x02 \x01(\x0b\x32\x10.chiasm.v1.MediaH\x00\x42\x06\n\x04kind\"H\n\x07Message\x12\x1d\n\x04role\x18\x01 \x01(\x0e\x32\x0f.chiasm.v1.Role\x12\x1e\n\x05parts\x18\x02 \x03(\x0b\x32\x0f.chiasm.v1.Part\"\xdf\x01\n\x10GenerationConfig\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x13\n\x0bjson_schema\x18\x07 \x01(\tB\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x07\n\x05_seed\"\xf4\x01\n\x07Routing\x12\x1b\n\x0e\x61llow_fallback\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1b\n\x0emin_confidence\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x1d\n\x10max_cost_nanousd\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12.\n\rcache_control\x18\x04 \x01(\x0e\x32\x17.chiasm.v1.CacheControl\x12%\n\x08priority\x18\x05 \x01(\x0e\x32\x13.chiasm.v1.PriorityB\x11\n\x0f_allow_fallbackB\x11\n\x0f_min_confidenceB\x13\n\x11_max_cost_nanousd\"\xcb\x01\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x04task\x18\x02 \x01(\x0e\x32\x0f.chiasm.v1.Task\x12$\n\x08messages\x18\x03 \x03(\x0b\x32\x12.chiasm.v1.Message\x12+\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1b.chiasm.v1.GenerationConfig\x12#\n\x07routing\x18\x05 \x01(\x0b\x32\x12.chiasm.v1.Routing\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\xc0\x01\n\x07\x41ttempt\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x36\n\x13time_to_first_token\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x05usage\x18\x06 \x01(\x0b\x32\x10.chiasm.v1.Usage\"\x92\x01\n\x05Route\x12$\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x12.chiasm.v1.Attempt\x12\x36\n\x13time_to_first_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"\xe5\x01\n\x08\x46inished\x12.\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x17.chiasm.v1.FinishReason\x12\x15\n\rfinish_detail\x18\x02 \x01(\t\x12\x1f\n\x05usage\x18\x03 \x01(\x0b\x32\x10.chiasm.v1.Usage\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x1f\n\x05route\x18\x05 \x01(\x0b\x32\x10.chiasm.v1.Route\x12(\n\ndetections\x18\x06 \x03(\x0b\x32\x14.chiasm.v1.DetectionB\r\n\x0b_confidence\"j\n\x10GenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12%\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x13.chiasm.v1.Finished\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"=\n\x07Started\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"7\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12 \n\x06tokens\x18\x02 \x03(\x0b\x32\x10.chiasm.v1.Token\"^\n\nSuperseded\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12+\n\x06reason\x18\x02 \x01(\x0e\x32\x1b.chiasm.v1.SupersededReason\x12\x12\n\nnext_model\x18\x03 \x01(\t\"\xc1\x01\n\x16StreamGenerateResponse\x12%\n\x07started\x18\x01 \x01(\x0b\x32\x12.chiasm.v1.StartedH\x00\x12!\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x10.chiasm.v1.DeltaH\x00\x12+\n\nsuperseded\x18\x03 \x01(\x0b\x32\x15.chiasm.v1.SupersededH\x00\x12\'\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x13.chiasm.v1.FinishedH\x00\x42\x07\n\x05\x65vent*\x85\x01\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\r\n\tTASK_OPEN\x10\x01\x12\x10\n\x0cTASK_CAPTION\x10\x02\x12\x0f\n\x0bTASK_ANSWER\x10\x03\x12\x12\n\x0eTASK_READ_TEXT\x10\x04\x12\x0f\n\x0bTASK_DETECT\x10\x05\x12\x10\n\x0cTASK_SEGMENT\x10\x06*L\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x0e\n\nROLE_MODEL\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03*\x97\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x02\x12\x19\n\x15\x46INISH_REASON_BLOCKED\x10\x03\x12\x17\n\x13\x46INISH_REASON_OTHER\x10\x04*\xae\x01\n\x10SupersededReason\x12!\n\x1dSUPERSEDED_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18SUPERSEDED_REASON_BROKEN\x10\x01\x12\x1a\n\x16SUPERSEDED_REASON_SLOW\x10\x02\x12\x1c\n\x18SUPERSEDED_REASON_UNSURE\x10\x03\x12\x1f\n\x1bSUPERSEDED_REASON_NO_ANSWER\x10\x04*d\n\x0c\x43\x61\x63heControl\x12\x1d\n\x19\x43\x41\x43HE_CONTROL_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41\x43HE_CONTROL_NO_STORE\x10\x01\x12\x19\n\x15\x43\x41\x43HE_CONTROL_REFRESH\x10\x02*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03\x32\xab\x01\n\x11GenerationService\x12\x43\n\x08Generate\x12\x1a.chiasm.v1.GenerateRequest\x1a\x1b.chiasm.v1.GenerateResponse\x12Q\n\x0eStreamGenerate\x12\x1a.chiasm.v1.GenerateRequest\x1a!.chiasm.v1.StreamGenerateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63hiasm/v1/generation.proto\x12\tchiasm.v1\x1a\x15\x63hiasm/v1/media.proto\x1a\x15\x63hiasm/v1/usage.proto\x1a\x1egoogle/protobuf/duration.proto\"A\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12!\n\x05media\x18\x02 \x01(\x0b\x32\x10.chiasm.v1.MediaH\x00\x42\x06\n\x04kind\"H\n\x07Message\x12\x1d\n\x04role\x18\x01 \x01(\x0e\x32\x0f.chiasm.v1.Role\x12\x1e\n\x05parts\x18\x02 \x03(\x0b\x32\x0f.chiasm.v1.Part\"\xc7\x02\n\x10GenerationConfig\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x02H\x02\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x0c\n\x04stop\x18\x06 \x03(\t\x12\x13\n\x0bjson_schema\x18\x07 \x01(\t\x12\x30\n\x0ethinking_level\x18\x08 \x01(\x0e\x32\x18.chiasm.v1.ThinkingLevel\x12\x34\n\x10media_resolution\x18\t \x01(\x0e\x32\x1a.chiasm.v1.MediaResolutionB\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x07\n\x05_seed\"\xf4\x01\n\x07Routing\x12\x1b\n\x0e\x61llow_fallback\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12\x1b\n\x0emin_confidence\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x1d\n\x10max_cost_nanousd\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12.\n\rcache_control\x18\x04 \x01(\x0e\x32\x17.chiasm.v1.CacheControl\x12%\n\x08priority\x18\x05 \x01(\x0e\x32\x13.chiasm.v1.PriorityB\x11\n\x0f_allow_fallbackB\x11\n\x0f_min_confidenceB\x13\n\x11_max_cost_nanousd\"\xcb\x01\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x04task\x18\x02 \x01(\x0e\x32\x0f.chiasm.v1.Task\x12$\n\x08messages\x18\x03 \x03(\x0b\x32\x12.chiasm.v1.Message\x12+\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1b.chiasm.v1.GenerationConfig\x12#\n\x07routing\x18\x05 \x01(\x0b\x32\x12.chiasm.v1.Routing\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\xc0\x01\n\x07\x41ttempt\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x36\n\x13time_to_first_token\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1f\n\x05usage\x18\x06 \x01(\x0b\x32\x10.chiasm.v1.Usage\"\x92\x01\n\x05Route\x12$\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x12.chiasm.v1.Attempt\x12\x36\n\x13time_to_first_token\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"$\n\x05Token\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x0f\n\x07logprob\x18\x02 \x01(\x02\"\xe5\x01\n\x08\x46inished\x12.\n\rfinish_reason\x18\x01 \x01(\x0e\x32\x17.chiasm.v1.FinishReason\x12\x15\n\rfinish_detail\x18\x02 \x01(\t\x12\x1f\n\x05usage\x18\x03 \x01(\x0b\x32\x10.chiasm.v1.Usage\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x1f\n\x05route\x18\x05 \x01(\x0b\x32\x10.chiasm.v1.Route\x12(\n\ndetections\x18\x06 \x03(\x0b\x32\x14.chiasm.v1.DetectionB\r\n\x0b_confidence\"j\n\x10GenerateResponse\x12\x0c\n\x04text\x18\x01 \x01(\t\x12%\n\x08\x66inished\x18\x02 \x01(\x0b\x32\x13.chiasm.v1.Finished\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"=\n\x07Started\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"7\n\x05\x44\x65lta\x12\x0c\n\x04text\x18\x01 \x01(\t\x12 \n\x06tokens\x18\x02 \x03(\x0b\x32\x10.chiasm.v1.Token\"^\n\nSuperseded\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12+\n\x06reason\x18\x02 \x01(\x0e\x32\x1b.chiasm.v1.SupersededReason\x12\x12\n\nnext_model\x18\x03 \x01(\t\"\xc1\x01\n\x16StreamGenerateResponse\x12%\n\x07started\x18\x01 \x01(\x0b\x32\x12.chiasm.v1.StartedH\x00\x12!\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x10.chiasm.v1.DeltaH\x00\x12+\n\nsuperseded\x18\x03 \x01(\x0b\x32\x15.chiasm.v1.SupersededH\x00\x12\'\n\x08\x66inished\x18\x04 \x01(\x0b\x32\x13.chiasm.v1.FinishedH\x00\x42\x07\n\x05\x65vent*\x85\x01\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\r\n\tTASK_OPEN\x10\x01\x12\x10\n\x0cTASK_CAPTION\x10\x02\x12\x0f\n\x0bTASK_ANSWER\x10\x03\x12\x12\n\x0eTASK_READ_TEXT\x10\x04\x12\x0f\n\x0bTASK_DETECT\x10\x05\x12\x10\n\x0cTASK_SEGMENT\x10\x06*L\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\r\n\tROLE_USER\x10\x01\x12\x0e\n\nROLE_MODEL\x10\x02\x12\x0f\n\x0bROLE_SYSTEM\x10\x03*\x97\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x1c\n\x18\x46INISH_REASON_MAX_TOKENS\x10\x02\x12\x19\n\x15\x46INISH_REASON_BLOCKED\x10\x03\x12\x17\n\x13\x46INISH_REASON_OTHER\x10\x04*\xae\x01\n\x10SupersededReason\x12!\n\x1dSUPERSEDED_REASON_UNSPECIFIED\x10\x00\x12\x1c\n\x18SUPERSEDED_REASON_BROKEN\x10\x01\x12\x1a\n\x16SUPERSEDED_REASON_SLOW\x10\x02\x12\x1c\n\x18SUPERSEDED_REASON_UNSURE\x10\x03\x12\x1f\n\x1bSUPERSEDED_REASON_NO_ANSWER\x10\x04*d\n\x0c\x43\x61\x63heControl\x12\x1d\n\x19\x43\x41\x43HE_CONTROL_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43\x41\x43HE_CONTROL_NO_STORE\x10\x01\x12\x19\n\x15\x43\x41\x43HE_CONTROL_REFRESH\x10\x02*^\n\x08Priority\x12\x18\n\x14PRIORITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cPRIORITY_LOW\x10\x01\x12\x13\n\x0fPRIORITY_NORMAL\x10\x02\x12\x11\n\rPRIORITY_HIGH\x10\x03*\x97\x01\n\rThinkingLevel\x12\x1e\n\x1aTHINKING_LEVEL_UNSPECIFIED\x10\x00\x12\x1a\n\x16THINKING_LEVEL_MINIMAL\x10\x01\x12\x16\n\x12THINKING_LEVEL_LOW\x10\x02\x12\x19\n\x15THINKING_LEVEL_MEDIUM\x10\x03\x12\x17\n\x13THINKING_LEVEL_HIGH\x10\x04*\x85\x01\n\x0fMediaResolution\x12 \n\x1cMEDIA_RESOLUTION_UNSPECIFIED\x10\x00\x12\x18\n\x14MEDIA_RESOLUTION_LOW\x10\x01\x12\x1b\n\x17MEDIA_RESOLUTION_MEDIUM\x10\x02\x12\x19\n\x15MEDIA_RESOLUTION_HIGH\x10\x03\x32\xab\x01\n\x11GenerationService\x12\x43\n\x08Generate\x12\x1a.chiasm.v1.GenerateRequest\x1a\x1b.chiasm.v1.GenerateResponse\x12Q\n\x0eStreamGenerate\x12\x1a.chiasm.v1.GenerateRequest\x1a!.chiasm.v1.StreamGenerateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chiasm.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASK']._serialized_start=2074
-  _globals['_TASK']._serialized_end=2207
-  _globals['_ROLE']._serialized_start=2209
-  _globals['_ROLE']._serialized_end=2285
-  _globals['_FINISHREASON']._serialized_start=2288
-  _globals['_FINISHREASON']._serialized_end=2439
-  _globals['_SUPERSEDEDREASON']._serialized_start=2442
-  _globals['_SUPERSEDEDREASON']._serialized_end=2616
-  _globals['_CACHECONTROL']._serialized_start=2618
-  _globals['_CACHECONTROL']._serialized_end=2718
-  _globals['_PRIORITY']._serialized_start=2720
-  _globals['_PRIORITY']._serialized_end=2814
+  _globals['_TASK']._serialized_start=2178
+  _globals['_TASK']._serialized_end=2311
+  _globals['_ROLE']._serialized_start=2313
+  _globals['_ROLE']._serialized_end=2389
+  _globals['_FINISHREASON']._serialized_start=2392
+  _globals['_FINISHREASON']._serialized_end=2543
+  _globals['_SUPERSEDEDREASON']._serialized_start=2546
+  _globals['_SUPERSEDEDREASON']._serialized_end=2720
+  _globals['_CACHECONTROL']._serialized_start=2722
+  _globals['_CACHECONTROL']._serialized_end=2822
+  _globals['_PRIORITY']._serialized_start=2824
+  _globals['_PRIORITY']._serialized_end=2918
+  _globals['_THINKINGLEVEL']._serialized_start=2921
+  _globals['_THINKINGLEVEL']._serialized_end=3072
+  _globals['_MEDIARESOLUTION']._serialized_start=3075
+  _globals['_MEDIARESOLUTION']._serialized_end=3208
   _globals['_PART']._serialized_start=119
   _globals['_PART']._serialized_end=184
   _globals['_MESSAGE']._serialized_start=186
   _globals['_MESSAGE']._serialized_end=258
   _globals['_GENERATIONCONFIG']._serialized_start=261
-  _globals['_GENERATIONCONFIG']._serialized_end=484
-  _globals['_ROUTING']._serialized_start=487
-  _globals['_ROUTING']._serialized_end=731
-  _globals['_GENERATEREQUEST']._serialized_start=734
-  _globals['_GENERATEREQUEST']._serialized_end=937
-  _globals['_ATTEMPT']._serialized_start=940
-  _globals['_ATTEMPT']._serialized_end=1132
-  _globals['_ROUTE']._serialized_start=1135
-  _globals['_ROUTE']._serialized_end=1281
-  _globals['_TOKEN']._serialized_start=1283
-  _globals['_TOKEN']._serialized_end=1319
-  _globals['_FINISHED']._serialized_start=1322
-  _globals['_FINISHED']._serialized_end=1551
-  _globals['_GENERATERESPONSE']._serialized_start=1553
-  _globals['_GENERATERESPONSE']._serialized_end=1659
-  _globals['_STARTED']._serialized_start=1661
-  _globals['_STARTED']._serialized_end=1722
-  _globals['_DELTA']._serialized_start=1724
-  _globals['_DELTA']._serialized_end=1779
-  _globals['_SUPERSEDED']._serialized_start=1781
-  _globals['_SUPERSEDED']._serialized_end=1875
-  _globals['_STREAMGENERATERESPONSE']._serialized_start=1878
-  _globals['_STREAMGENERATERESPONSE']._serialized_end=2071
-  _globals['_GENERATIONSERVICE']._serialized_start=2817
-  _globals['_GENERATIONSERVICE']._serialized_end=2988
+  _globals['_GENERATIONCONFIG']._serialized_end=588
+  _globals['_ROUTING']._serialized_start=591
+  _globals['_ROUTING']._serialized_end=835
+  _globals['_GENERATEREQUEST']._serialized_start=838
+  _globals['_GENERATEREQUEST']._serialized_end=1041
+  _globals['_ATTEMPT']._serialized_start=1044
+  _globals['_ATTEMPT']._serialized_end=1236
+  _globals['_ROUTE']._serialized_start=1239
+  _globals['_ROUTE']._serialized_end=1385
+  _globals['_TOKEN']._serialized_start=1387
+  _globals['_TOKEN']._serialized_end=1423
+  _globals['_FINISHED']._serialized_start=1426
+  _globals['_FINISHED']._serialized_end=1655
+  _globals['_GENERATERESPONSE']._serialized_start=1657
+  _globals['_GENERATERESPONSE']._serialized_end=1763
+  _globals['_STARTED']._serialized_start=1765
+  _globals['_STARTED']._serialized_end=1826
+  _globals['_DELTA']._serialized_start=1828
+  _globals['_DELTA']._serialized_end=1883
+  _globals['_SUPERSEDED']._serialized_start=1885
+  _globals['_SUPERSEDED']._serialized_end=1979
+  _globals['_STREAMGENERATERESPONSE']._serialized_start=1982
+  _globals['_STREAMGENERATERESPONSE']._serialized_end=2175
+  _globals['_GENERATIONSERVICE']._serialized_start=3211
+  _globals['_GENERATIONSERVICE']._serialized_end=3382
 # @@protoc_insertion_point(module_scope)

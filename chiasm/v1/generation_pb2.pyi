@@ -57,6 +57,21 @@ class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PRIORITY_LOW: _ClassVar[Priority]
     PRIORITY_NORMAL: _ClassVar[Priority]
     PRIORITY_HIGH: _ClassVar[Priority]
+
+class ThinkingLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    THINKING_LEVEL_UNSPECIFIED: _ClassVar[ThinkingLevel]
+    THINKING_LEVEL_MINIMAL: _ClassVar[ThinkingLevel]
+    THINKING_LEVEL_LOW: _ClassVar[ThinkingLevel]
+    THINKING_LEVEL_MEDIUM: _ClassVar[ThinkingLevel]
+    THINKING_LEVEL_HIGH: _ClassVar[ThinkingLevel]
+
+class MediaResolution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEDIA_RESOLUTION_UNSPECIFIED: _ClassVar[MediaResolution]
+    MEDIA_RESOLUTION_LOW: _ClassVar[MediaResolution]
+    MEDIA_RESOLUTION_MEDIUM: _ClassVar[MediaResolution]
+    MEDIA_RESOLUTION_HIGH: _ClassVar[MediaResolution]
 TASK_UNSPECIFIED: Task
 TASK_OPEN: Task
 TASK_CAPTION: Task
@@ -85,6 +100,15 @@ PRIORITY_UNSPECIFIED: Priority
 PRIORITY_LOW: Priority
 PRIORITY_NORMAL: Priority
 PRIORITY_HIGH: Priority
+THINKING_LEVEL_UNSPECIFIED: ThinkingLevel
+THINKING_LEVEL_MINIMAL: ThinkingLevel
+THINKING_LEVEL_LOW: ThinkingLevel
+THINKING_LEVEL_MEDIUM: ThinkingLevel
+THINKING_LEVEL_HIGH: ThinkingLevel
+MEDIA_RESOLUTION_UNSPECIFIED: MediaResolution
+MEDIA_RESOLUTION_LOW: MediaResolution
+MEDIA_RESOLUTION_MEDIUM: MediaResolution
+MEDIA_RESOLUTION_HIGH: MediaResolution
 
 class Part(_message.Message):
     __slots__ = ("text", "media")
@@ -103,7 +127,7 @@ class Message(_message.Message):
     def __init__(self, role: _Optional[_Union[Role, str]] = ..., parts: _Optional[_Iterable[_Union[Part, _Mapping]]] = ...) -> None: ...
 
 class GenerationConfig(_message.Message):
-    __slots__ = ("max_tokens", "temperature", "top_p", "top_k", "seed", "stop", "json_schema")
+    __slots__ = ("max_tokens", "temperature", "top_p", "top_k", "seed", "stop", "json_schema", "thinking_level", "media_resolution")
     MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TEMPERATURE_FIELD_NUMBER: _ClassVar[int]
     TOP_P_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +135,8 @@ class GenerationConfig(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
     JSON_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    THINKING_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    MEDIA_RESOLUTION_FIELD_NUMBER: _ClassVar[int]
     max_tokens: int
     temperature: float
     top_p: float
@@ -118,7 +144,9 @@ class GenerationConfig(_message.Message):
     seed: int
     stop: _containers.RepeatedScalarFieldContainer[str]
     json_schema: str
-    def __init__(self, max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., seed: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., json_schema: _Optional[str] = ...) -> None: ...
+    thinking_level: ThinkingLevel
+    media_resolution: MediaResolution
+    def __init__(self, max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., seed: _Optional[int] = ..., stop: _Optional[_Iterable[str]] = ..., json_schema: _Optional[str] = ..., thinking_level: _Optional[_Union[ThinkingLevel, str]] = ..., media_resolution: _Optional[_Union[MediaResolution, str]] = ...) -> None: ...
 
 class Routing(_message.Message):
     __slots__ = ("allow_fallback", "min_confidence", "max_cost_nanousd", "cache_control", "priority")

@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class GenerationServiceStub:
     """Answers questions about media in text. The gateway and every model server speak it, so a client
-    can be pointed at either.
+    can be pointed at either. A call is on the account of the tenant that its metadata `chiasm-tenant`
+    names: 1 to 64 letters, digits, `.`, `_` or `-`; `default` where there is none.
     """
 
     def __init__(self, channel):
@@ -50,7 +51,8 @@ class GenerationServiceStub:
 
 class GenerationServiceServicer:
     """Answers questions about media in text. The gateway and every model server speak it, so a client
-    can be pointed at either.
+    can be pointed at either. A call is on the account of the tenant that its metadata `chiasm-tenant`
+    names: 1 to 64 letters, digits, `.`, `_` or `-`; `default` where there is none.
     """
 
     def Generate(self, request, context):
@@ -93,7 +95,8 @@ def add_GenerationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GenerationService:
     """Answers questions about media in text. The gateway and every model server speak it, so a client
-    can be pointed at either.
+    can be pointed at either. A call is on the account of the tenant that its metadata `chiasm-tenant`
+    names: 1 to 64 letters, digits, `.`, `_` or `-`; `default` where there is none.
     """
 
     @staticmethod

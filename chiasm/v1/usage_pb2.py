@@ -22,17 +22,56 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63hiasm/v1/usage.proto\x12\tchiasm.v1\"\xa4\x01\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x1a\n\x12media_input_tokens\x18\x03 \x01(\x03\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x04 \x01(\x03\x12\x1f\n\x17reasoning_output_tokens\x18\x05 \x01(\x03\x12\x14\n\x0c\x63ost_nanousd\x18\x06 \x01(\x03\"\\\n\x05Price\x12(\n input_nanousd_per_million_tokens\x18\x01 \x01(\x03\x12)\n!output_nanousd_per_million_tokens\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x63hiasm/v1/usage.proto\x12\tchiasm.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x01\n\x05Usage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x15\n\routput_tokens\x18\x02 \x01(\x03\x12\x1a\n\x12media_input_tokens\x18\x03 \x01(\x03\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x04 \x01(\x03\x12\x1f\n\x17reasoning_output_tokens\x18\x05 \x01(\x03\x12\x14\n\x0c\x63ost_nanousd\x18\x06 \x01(\x03\"\\\n\x05Price\x12(\n input_nanousd_per_million_tokens\x18\x01 \x01(\x03\x12)\n!output_nanousd_per_million_tokens\x18\x02 \x01(\x03\"b\n\x0bUsageFilter\x12\x11\n\tsince_day\x18\x01 \x01(\t\x12\x11\n\tuntil_day\x18\x02 \x01(\t\x12\x0e\n\x06tenant\x18\x03 \x01(\t\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0e\n\x06member\x18\x05 \x01(\t\"d\n\x11QueryUsageRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.chiasm.v1.UsageFilter\x12\'\n\x08group_by\x18\x02 \x03(\x0e\x32\x15.chiasm.v1.UsageGroup\"\xae\x01\n\x08UsageRow\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0e\n\x06member\x18\x03 \x01(\t\x12\x0b\n\x03\x64\x61y\x18\x04 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x05 \x01(\x03\x12\x17\n\x0f\x66\x61iled_attempts\x18\x06 \x01(\x03\x12\x1a\n\x12\x65stimated_attempts\x18\x07 \x01(\x03\x12\x1f\n\x05usage\x18\x08 \x01(\x0b\x32\x10.chiasm.v1.Usage\"[\n\x12QueryUsageResponse\x12!\n\x04rows\x18\x01 \x03(\x0b\x32\x13.chiasm.v1.UsageRow\x12\"\n\x05total\x18\x02 \x01(\x0b\x32\x13.chiasm.v1.UsageRow\"\xe0\x02\n\x0bLedgerEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.chiasm.v1.LedgerEntryKind\x12\x12\n\nattempt_id\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x0e\n\x06tenant\x18\x06 \x01(\t\x12\x0e\n\x06member\x18\x07 \x01(\t\x12\x13\n\x0bmodel_asked\x18\x08 \x01(\t\x12\x16\n\x0emodel_answered\x18\t \x01(\t\x12*\n\x07outcome\x18\n \x01(\x0e\x32\x19.chiasm.v1.AttemptOutcome\x12\r\n\x05\x62\x61tch\x18\x0b \x01(\x08\x12\x1f\n\x05usage\x18\x0c \x01(\x0b\x32\x10.chiasm.v1.Usage\x12\x1e\n\x16\x65stimated_input_tokens\x18\r \x01(\x03\"i\n\x18ListLedgerEntriesRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.chiasm.v1.UsageFilter\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x19ListLedgerEntriesResponse\x12\'\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x16.chiasm.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x13\x45xportLedgerRequest\x12&\n\x06\x66ilter\x18\x01 \x01(\x0b\x32\x16.chiasm.v1.UsageFilter\"$\n\x14\x45xportLedgerResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\xc2\x01\n\x06\x42udget\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\'\n\x06period\x18\x02 \x01(\x0e\x32\x17.chiasm.v1.BudgetPeriod\x12\x0c\n\x04hard\x18\x03 \x01(\x08\x12\x15\n\rlimit_nanousd\x18\x04 \x01(\x03\x12\x15\n\rspent_nanousd\x18\x05 \x01(\x03\x12\x14\n\x0cheld_nanousd\x18\x06 \x01(\x03\x12-\n\tresets_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"$\n\x12ListBudgetsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"9\n\x13ListBudgetsResponse\x12\"\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x11.chiasm.v1.Budget\"\x87\x01\n\x15ReconcileUsageRequest\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12/\n\x0bwhole_since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bwhole_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x16ReconcileUsageResponse\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x11\n\tcorrected\x18\x02 \x01(\x03\x12\x0f\n\x07skipped\x18\x03 \x01(\x03\x12\x1a\n\x12\x64ifference_nanousd\x18\x04 \x01(\x03*\x85\x01\n\nUsageGroup\x12\x1b\n\x17USAGE_GROUP_UNSPECIFIED\x10\x00\x12\x16\n\x12USAGE_GROUP_TENANT\x10\x01\x12\x15\n\x11USAGE_GROUP_MODEL\x10\x02\x12\x16\n\x12USAGE_GROUP_MEMBER\x10\x03\x12\x13\n\x0fUSAGE_GROUP_DAY\x10\x04*\xbe\x01\n\x0e\x41ttemptOutcome\x12\x1f\n\x1b\x41TTEMPT_OUTCOME_UNSPECIFIED\x10\x00\x12\x16\n\x12\x41TTEMPT_OUTCOME_OK\x10\x01\x12\x1d\n\x19\x41TTEMPT_OUTCOME_CANCELLED\x10\x02\x12\x1a\n\x16\x41TTEMPT_OUTCOME_FAILED\x10\x03\x12\x1e\n\x1a\x41TTEMPT_OUTCOME_SUPERSEDED\x10\x04\x12\x18\n\x14\x41TTEMPT_OUTCOME_LOST\x10\x05*\x96\x01\n\x0fLedgerEntryKind\x12!\n\x1dLEDGER_ENTRY_KIND_UNSPECIFIED\x10\x00\x12\x1d\n\x19LEDGER_ENTRY_KIND_SETTLED\x10\x01\x12\x1f\n\x1bLEDGER_ENTRY_KIND_ESTIMATED\x10\x02\x12 \n\x1cLEDGER_ENTRY_KIND_CORRECTION\x10\x03*]\n\x0c\x42udgetPeriod\x12\x1d\n\x19\x42UDGET_PERIOD_UNSPECIFIED\x10\x00\x12\x15\n\x11\x42UDGET_PERIOD_DAY\x10\x01\x12\x17\n\x13\x42UDGET_PERIOD_MONTH\x10\x02\x32\xb3\x03\n\x0cUsageService\x12I\n\nQueryUsage\x12\x1c.chiasm.v1.QueryUsageRequest\x1a\x1d.chiasm.v1.QueryUsageResponse\x12^\n\x11ListLedgerEntries\x12#.chiasm.v1.ListLedgerEntriesRequest\x1a$.chiasm.v1.ListLedgerEntriesResponse\x12Q\n\x0c\x45xportLedger\x12\x1e.chiasm.v1.ExportLedgerRequest\x1a\x1f.chiasm.v1.ExportLedgerResponse0\x01\x12L\n\x0bListBudgets\x12\x1d.chiasm.v1.ListBudgetsRequest\x1a\x1e.chiasm.v1.ListBudgetsResponse\x12W\n\x0eReconcileUsage\x12 .chiasm.v1.ReconcileUsageRequest\x1a!.chiasm.v1.ReconcileUsageResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chiasm.v1.usage_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_USAGE']._serialized_start=37
-  _globals['_USAGE']._serialized_end=201
-  _globals['_PRICE']._serialized_start=203
-  _globals['_PRICE']._serialized_end=295
+  _globals['_USAGEGROUP']._serialized_start=1997
+  _globals['_USAGEGROUP']._serialized_end=2130
+  _globals['_ATTEMPTOUTCOME']._serialized_start=2133
+  _globals['_ATTEMPTOUTCOME']._serialized_end=2323
+  _globals['_LEDGERENTRYKIND']._serialized_start=2326
+  _globals['_LEDGERENTRYKIND']._serialized_end=2476
+  _globals['_BUDGETPERIOD']._serialized_start=2478
+  _globals['_BUDGETPERIOD']._serialized_end=2571
+  _globals['_USAGE']._serialized_start=70
+  _globals['_USAGE']._serialized_end=234
+  _globals['_PRICE']._serialized_start=236
+  _globals['_PRICE']._serialized_end=328
+  _globals['_USAGEFILTER']._serialized_start=330
+  _globals['_USAGEFILTER']._serialized_end=428
+  _globals['_QUERYUSAGEREQUEST']._serialized_start=430
+  _globals['_QUERYUSAGEREQUEST']._serialized_end=530
+  _globals['_USAGEROW']._serialized_start=533
+  _globals['_USAGEROW']._serialized_end=707
+  _globals['_QUERYUSAGERESPONSE']._serialized_start=709
+  _globals['_QUERYUSAGERESPONSE']._serialized_end=800
+  _globals['_LEDGERENTRY']._serialized_start=803
+  _globals['_LEDGERENTRY']._serialized_end=1155
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=1157
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=1262
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=1264
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=1357
+  _globals['_EXPORTLEDGERREQUEST']._serialized_start=1359
+  _globals['_EXPORTLEDGERREQUEST']._serialized_end=1420
+  _globals['_EXPORTLEDGERRESPONSE']._serialized_start=1422
+  _globals['_EXPORTLEDGERRESPONSE']._serialized_end=1458
+  _globals['_BUDGET']._serialized_start=1461
+  _globals['_BUDGET']._serialized_end=1655
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=1657
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=1693
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=1695
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=1752
+  _globals['_RECONCILEUSAGEREQUEST']._serialized_start=1755
+  _globals['_RECONCILEUSAGEREQUEST']._serialized_end=1890
+  _globals['_RECONCILEUSAGERESPONSE']._serialized_start=1892
+  _globals['_RECONCILEUSAGERESPONSE']._serialized_end=1994
+  _globals['_USAGESERVICE']._serialized_start=2574
+  _globals['_USAGESERVICE']._serialized_end=3009
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from chiasm.v1 import usage_pb2 as chiasm_dot_v1_dot_usage__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -22,3 +23,256 @@ if _version_not_supported:
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
+
+
+class UsageServiceStub:
+    """What was used and what it cost, by attempt and in sums. Days are days of UTC.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.QueryUsage = channel.unary_unary(
+                '/chiasm.v1.UsageService/QueryUsage',
+                request_serializer=chiasm_dot_v1_dot_usage__pb2.QueryUsageRequest.SerializeToString,
+                response_deserializer=chiasm_dot_v1_dot_usage__pb2.QueryUsageResponse.FromString,
+                _registered_method=True)
+        self.ListLedgerEntries = channel.unary_unary(
+                '/chiasm.v1.UsageService/ListLedgerEntries',
+                request_serializer=chiasm_dot_v1_dot_usage__pb2.ListLedgerEntriesRequest.SerializeToString,
+                response_deserializer=chiasm_dot_v1_dot_usage__pb2.ListLedgerEntriesResponse.FromString,
+                _registered_method=True)
+        self.ExportLedger = channel.unary_stream(
+                '/chiasm.v1.UsageService/ExportLedger',
+                request_serializer=chiasm_dot_v1_dot_usage__pb2.ExportLedgerRequest.SerializeToString,
+                response_deserializer=chiasm_dot_v1_dot_usage__pb2.ExportLedgerResponse.FromString,
+                _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/chiasm.v1.UsageService/ListBudgets',
+                request_serializer=chiasm_dot_v1_dot_usage__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=chiasm_dot_v1_dot_usage__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
+        self.ReconcileUsage = channel.stream_unary(
+                '/chiasm.v1.UsageService/ReconcileUsage',
+                request_serializer=chiasm_dot_v1_dot_usage__pb2.ReconcileUsageRequest.SerializeToString,
+                response_deserializer=chiasm_dot_v1_dot_usage__pb2.ReconcileUsageResponse.FromString,
+                _registered_method=True)
+
+
+class UsageServiceServicer:
+    """What was used and what it cost, by attempt and in sums. Days are days of UTC.
+    """
+
+    def QueryUsage(self, request, context):
+        """Sums over the ledger.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLedgerEntries(self, request, context):
+        """The ledger itself, newest entry first (AIP-158).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportLedger(self, request, context):
+        """The ledger as CSV (RFC 4180), oldest entry first, the first line naming the columns.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBudgets(self, request, context):
+        """Each budget, what is spent of it and what is held.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReconcileUsage(self, request_iterator, context):
+        """Corrects attempts that stand in the ledger by an estimate, because the process that made them
+        died or the answer broke off, with the provider's own record of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_UsageServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'QueryUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryUsage,
+                    request_deserializer=chiasm_dot_v1_dot_usage__pb2.QueryUsageRequest.FromString,
+                    response_serializer=chiasm_dot_v1_dot_usage__pb2.QueryUsageResponse.SerializeToString,
+            ),
+            'ListLedgerEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedgerEntries,
+                    request_deserializer=chiasm_dot_v1_dot_usage__pb2.ListLedgerEntriesRequest.FromString,
+                    response_serializer=chiasm_dot_v1_dot_usage__pb2.ListLedgerEntriesResponse.SerializeToString,
+            ),
+            'ExportLedger': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLedger,
+                    request_deserializer=chiasm_dot_v1_dot_usage__pb2.ExportLedgerRequest.FromString,
+                    response_serializer=chiasm_dot_v1_dot_usage__pb2.ExportLedgerResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=chiasm_dot_v1_dot_usage__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=chiasm_dot_v1_dot_usage__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'ReconcileUsage': grpc.stream_unary_rpc_method_handler(
+                    servicer.ReconcileUsage,
+                    request_deserializer=chiasm_dot_v1_dot_usage__pb2.ReconcileUsageRequest.FromString,
+                    response_serializer=chiasm_dot_v1_dot_usage__pb2.ReconcileUsageResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'chiasm.v1.UsageService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('chiasm.v1.UsageService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class UsageService:
+    """What was used and what it cost, by attempt and in sums. Days are days of UTC.
+    """
+
+    @staticmethod
+    def QueryUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chiasm.v1.UsageService/QueryUsage',
+            chiasm_dot_v1_dot_usage__pb2.QueryUsageRequest.SerializeToString,
+            chiasm_dot_v1_dot_usage__pb2.QueryUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedgerEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chiasm.v1.UsageService/ListLedgerEntries',
+            chiasm_dot_v1_dot_usage__pb2.ListLedgerEntriesRequest.SerializeToString,
+            chiasm_dot_v1_dot_usage__pb2.ListLedgerEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLedger(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/chiasm.v1.UsageService/ExportLedger',
+            chiasm_dot_v1_dot_usage__pb2.ExportLedgerRequest.SerializeToString,
+            chiasm_dot_v1_dot_usage__pb2.ExportLedgerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/chiasm.v1.UsageService/ListBudgets',
+            chiasm_dot_v1_dot_usage__pb2.ListBudgetsRequest.SerializeToString,
+            chiasm_dot_v1_dot_usage__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReconcileUsage(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/chiasm.v1.UsageService/ReconcileUsage',
+            chiasm_dot_v1_dot_usage__pb2.ReconcileUsageRequest.SerializeToString,
+            chiasm_dot_v1_dot_usage__pb2.ReconcileUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)

@@ -6,11 +6,12 @@ from contextlib import aclosing
 
 import grpc
 
-from chiasm.v1 import generation_pb2, models_pb2
+from chiasm.v1 import generation_pb2, models_pb2, usage_pb2_grpc
 from services.gateway.attempt import Clock, attempt
 from services.gateway.config import GatewaySettings
 from services.gateway.router import Router
 from services.gateway.target import Target
+from services.gateway.usage import UsageForwarder
 from services.runtime.deadline import remaining_s
 from services.runtime.errors import NotFound
 from services.runtime.generation import GenerationServer
@@ -22,11 +23,19 @@ from services.runtime.streams import each_within
 class GatewayService(GenerationServer):
     """Every model behind one address."""
 
+    names = (*GenerationServer.names, "chiasm.v1.UsageService")
+
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._router = Router(())
+        self._usage = UsageForwarder(settings)
+
+    def register(self, server: grpc.aio.Server) -> None:
+        super().register(server)
+        usage_pb2_grpc.add_UsageServiceServicer_to_server(self._usage, server)
 
     async def start(self) -> None:
+        self._usage.open()
         self._router = Router([Target(address, self._settings) for address in self._settings.targets])
 
     async def run(self) -> None:
@@ -40,6 +49,7 @@ class GatewayService(GenerationServer):
 
     async def stop(self) -> None:
         await self._router.close()
+        await self._usage.close()
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext

@@ -9,31 +9,33 @@ _READS = [
     {"service": "chiasm.v1.ModelService", "method": "GetModel"},
     {"service": "chiasm.v1.ModelService", "method": "ListModels"},
     {"service": "chiasm.v1.GenerationService", "method": "Generate"},
+    {"service": "chiasm.v1.UsageService", "method": "QueryUsage"},
+    {"service": "chiasm.v1.UsageService", "method": "ListLedgerEntries"},
+    {"service": "chiasm.v1.UsageService", "method": "ListBudgets"},
 ]
+
+# https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md: a replica that still loads gets no
+# calls.
+_READY = {"healthCheckConfig": {"serviceName": "chiasm.v1.GenerationService"}}
 
 # https://github.com/grpc/proposal/blob/master/A6-client-retries.md. Only unary calls are retried, and only when the
 # server said UNAVAILABLE; the token bucket stops retries when more than about one call in ten fails.
-_SERVICE_CONFIG = json.dumps(
-    {
-        "loadBalancingConfig": [{"round_robin": {}}],
-        # https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md: a replica that still loads
-        # gets no calls.
-        "healthCheckConfig": {"serviceName": "chiasm.v1.GenerationService"},
-        "methodConfig": [
-            {
-                "name": _READS,
-                "retryPolicy": {
-                    "maxAttempts": 3,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
-    }
-)
+_SERVICE_CONFIG = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": _READS,
+            "retryPolicy": {
+                "maxAttempts": 3,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 3,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+}
 
 
 def open_channel(
@@ -44,6 +46,7 @@ def open_channel(
     ca_file: Path | None = None,
     certificate_file: Path | None = None,
     key_file: Path | None = None,
+    only_ready: bool = True,
 ) -> grpc.aio.Channel:
     """A channel that spreads calls over every address of `target`; the caller closes it.
 
@@ -54,6 +57,7 @@ def open_channel(
         ca_file: the certificates the server's must descend from, in PEM; None for a plaintext channel.
         certificate_file: the client's own certificate for mTLS, in PEM; with `key_file`.
         key_file: the certificate's private key, in PEM.
+        only_ready: whether replicas that cannot generate are left out.
 
     Raises:
         OSError: a file cannot be read.
@@ -62,7 +66,7 @@ def open_channel(
     if (certificate_file is None) != (key_file is None) or (certificate_file and not ca_file):
         raise ValueError("a client certificate needs its key and the server's CA file")
     options = [
-        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.service_config", json.dumps(_SERVICE_CONFIG | (_READY if only_ready else {}))),
         ("grpc.service_config_disable_resolution", 1),
         # `http_proxy` is for the world outside; gRPC would ask it for the cluster's own servers too.
         ("grpc.enable_http_proxy", 0),

@@ -6,6 +6,8 @@ ChiasmError
 ├── FailedPrecondition   FAILED_PRECONDITION  the server lacks a file
 ├── DeadlineExceeded     DEADLINE_EXCEEDED    the time given was not enough
 ├── Overloaded           RESOURCE_EXHAUSTED   too many calls; says when to come again
+├── QuotaExhausted       RESOURCE_EXHAUSTED   a limit or a budget is used up; names it
+├── Aborted              ABORTED              the answer broke off or is of no use
 ├── Unavailable          UNAVAILABLE          not ready, unreachable or shutting down; says when to come again
 ├── Cancelled            CANCELLED            the caller or the shutdown ended the call
 ├── Internal             INTERNAL             a fault of the server; its message is logged, never sent
@@ -13,6 +15,7 @@ ChiasmError
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import grpc
@@ -110,6 +113,40 @@ class Overloaded(ChiasmError):
     default_retry_after_s = 1.0
 
 
+@dataclass(frozen=True)
+class Violation:
+    """A limit that is used up: whose it is, which one, and how much it allows."""
+
+    subject: str
+    quota_id: str
+    quota_value: int
+
+
+class QuotaExhausted(ChiasmError):
+    """A limit or a budget leaves no room in the time given; `retry_after_s` is None where waiting does not help."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    default_reason = ErrorReason.ERROR_REASON_QUOTA_EXHAUSTED
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        violation: Violation,
+        retry_after_s: float | None,
+        reason: ErrorReason | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, retry_after_s=retry_after_s)
+        self.violation = violation
+
+
+class Aborted(ChiasmError):
+    """The answer broke off, or what came is of no use. What was delivered of it is not the whole."""
+
+    code = grpc.StatusCode.ABORTED
+    default_reason = ErrorReason.ERROR_REASON_ANSWER_BROKEN_OFF
+
+
 class Unavailable(ChiasmError):
     """The server, or one it needs, is not ready, unreachable or shutting down."""
 
@@ -133,7 +170,8 @@ class Internal(ChiasmError):
 
 
 def to_status(error: ChiasmError) -> status_pb2.Status:
-    """The error as a status: `ErrorInfo` always, `BadRequest` for a field, `RetryInfo` for a wait."""
+    """The error as a status: `ErrorInfo` always; `BadRequest` for a field, `QuotaFailure` for a limit, `RetryInfo` for
+    a wait."""
     if error.forwarded is not None:
         return error.forwarded
     message = _cut(error.message)
@@ -144,6 +182,8 @@ def to_status(error: ChiasmError) -> status_pb2.Status:
             field=_cut(error.field), description=message, reason=reason
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if isinstance(error, QuotaExhausted):
+        details.append(_quota_failure(error.violation, message))
     if error.retry_after_s is not None:
         delay = Duration()
         delay.FromNanoseconds(round(error.retry_after_s * 1e9))
@@ -152,6 +192,19 @@ def to_status(error: ChiasmError) -> status_pb2.Status:
     for detail in details:
         status.details.add().Pack(detail)
     return status
+
+
+def _quota_failure(violation: Violation, message: str) -> error_details_pb2.QuotaFailure:
+    return error_details_pb2.QuotaFailure(
+        violations=[
+            error_details_pb2.QuotaFailure.Violation(
+                subject=violation.subject,
+                description=message,
+                quota_id=violation.quota_id,
+                quota_value=violation.quota_value,
+            )
+        ]
+    )
 
 
 def _cut(text: str) -> str:

@@ -74,7 +74,13 @@ class Readiness:
     def __init__(self, health: HealthService, names: tuple[str, ...]) -> None:
         self._health = health
         self._names = names
+        self.withheld = ""
+        """Why the service will not be ready however long one waits; empty where it will."""
 
     def set(self, ready: bool) -> None:
         """Turns readiness on or off; without effect while the server drains."""
         self._health.set_ready(self._names, ready)
+
+    def withhold(self, reason: str) -> None:
+        """The service starts, and an operator has to act before it can be ready. To be called in `start`."""
+        self.withheld = reason

@@ -36,7 +36,8 @@ class Service(Protocol):
     names: tuple[str, ...]
     """Full names of the gRPC services whose readiness it governs, such as `chiasm.v1.GenerationService`."""
     readiness: Readiness
-    """Assigned by `serve` before `start`. Ready once `start` has returned; the service may turn it off and on."""
+    """Assigned by `serve` before `start`. Ready once `start` has returned, unless that withheld it; the service may
+    turn it off and on."""
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds its servicers. Their handlers must be async; they are called only after `start` has returned."""
@@ -123,8 +124,11 @@ async def serve(service: Service, settings: ServiceSettings) -> int:
 async def _live(service: Service, tracker: CallTracker) -> None:
     await service.start()
     tracker.open()
-    service.readiness.set(True)
-    logger.info("ready")
+    if service.readiness.withheld:
+        logger.warning("not ready: %s", service.readiness.withheld)
+    else:
+        service.readiness.set(True)
+        logger.info("ready")
     await service.run()
     raise RuntimeError("the service's run() returned")
 

@@ -29,7 +29,7 @@ class Yard:
             name,
             "dummy_service",
             environment={"DUMMY_NAME": name, "DUMMY_JOURNAL": str(self._journal), "PYTHONPATH": str(HERE), **variables},
-            addresses={"DUMMY_PEER": after} if after else {},
+            addresses={"DUMMY_PEER": (after,)} if after else {},
         )
 
     def journal(self) -> list[str]:
@@ -126,16 +126,16 @@ async def test_up_announces_itself_and_drains_on_ctrl_c(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     ended = await end(process)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines() == [
-        "gateway: draining",
-        "gateway: stopped",
-        "paligemma: draining",
-        "paligemma: stopped",
+    stopped = [
+        f"{name}: {state}" for name in ("gateway", "gemini_proxy", "paligemma") for state in ("draining", "stopped")
     ]
+    assert [line for line in ended.out.splitlines() if not line.startswith("gemini_proxy: ready")] == stopped
     journal = _text(tmp_path / "journal").splitlines()
-    assert journal[0] == "paligemma starts some/model"
-    assert journal[1].startswith("gateway starts 127.0.0.1:")
-    assert journal[2:] == ["gateway ends", "paligemma ends"]
+    assert "paligemma starts some/model" in journal[:2]
+    assert any(line.startswith("gemini_proxy starts unix://") for line in journal[:2])
+    assert journal[2].startswith("gateway starts 127.0.0.1:")
+    assert journal[2].count(",127.0.0.1:") == 1
+    assert journal[3:] == ["gateway ends", "gemini_proxy ends", "paligemma ends"]
     assert _text(ready_file) == ""
 
 
@@ -156,7 +156,7 @@ async def test_services_end_when_up_is_killed(tmp_path: Path) -> None:
             pass
     pids = [int(line.split()[-1]) for line in _text(tmp_path / "journal").splitlines() if " pid " in line]
     ends = [_end_of(pid) for pid in pids]
-    assert len(ends) == 2
+    assert len(ends) == 3
     process.kill()
     await end(process)
     for ended in ends:
@@ -168,8 +168,12 @@ async def _up(folder: Path, *arguments: str, **variables: str) -> asyncio.subpro
     services = folder / "services"
     services.mkdir()
     (services / "__init__.py").touch()
-    for name in ("paligemma", "gateway"):
-        peer = "CHIASM_PALIGEMMA_MODEL" if name == "paligemma" else "CHIASM_GATEWAY_TARGETS"
+    peers = {
+        "paligemma": "CHIASM_PALIGEMMA_MODEL",
+        "gemini_proxy": "CHIASM_REDIS_URL",
+        "gateway": "CHIASM_GATEWAY_TARGETS",
+    }
+    for name, peer in peers.items():
         (services / f"{name}.py").write_text(
             "import os, runpy, sys\n"
             f"os.environ |= {{'DUMMY_NAME': '{name}', 'DUMMY_PEER': os.environ['{peer}']}}\n"

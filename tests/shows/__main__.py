@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 
-SERVICES = ("stack", "gateway", "paligemma")
+SERVICES = ("stack", "gateway", "paligemma", "gemini_proxy")
 
 
 def main() -> None:

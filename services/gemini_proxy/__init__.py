@@ -1,0 +1,1 @@
+"""Gemini behind exact rate limits and exact cost accounting."""

@@ -1,0 +1,1 @@
+"""The books that all replicas share: quotas, budgets and the ledger."""
