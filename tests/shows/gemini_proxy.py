@@ -1,8 +1,10 @@
-"""gemini_proxy: limits and budgets under many replicas, crashes and cancels. The estimates' figures are tests."""
+"""gemini_proxy: limits and budgets under many replicas, crashes and cancels; estimates before the call."""
 
 import sys
+from itertools import chain
 
 from evals.figures import Figure
+from tests.gemini_proxy.documented import FORMATS, VIDEOS, pdfs, pictures, tiled_pictures, videos, worst_error
 from tests.integration.gemini_load import press_budget, press_limits
 
 BUDGET_NANOUSD = 100_000_000
@@ -38,4 +40,15 @@ async def budget() -> list[Figure]:
     ]
 
 
-SHOWS = (limits, budget)
+async def estimates() -> list[Figure]:
+    """Tokens before the call, from the headers of real files, against the documented rules"""
+    every_picture = chain(pictures(), *map(tiled_pictures, FORMATS))
+    every_video = chain.from_iterable(videos(*video) for video in VIDEOS)
+    return [
+        Figure("gemini_estimate_error_pictures", await worst_error(every_picture), "==", 0),
+        Figure("gemini_estimate_error_pdfs", await worst_error(pdfs()), "==", 0),
+        Figure("gemini_estimate_error_videos", await worst_error(every_video), "<=", 0.05),
+    ]
+
+
+SHOWS = (estimates, limits, budget)
