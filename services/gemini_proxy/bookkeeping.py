@@ -25,16 +25,19 @@ class Bookkeeping:
 
     def __init__(self, settings: GeminiSettings) -> None:
         self._settings = books_settings(settings)
-        self._spool = _open_spool(self._settings)
-        local_books = LocalBooks(self._settings, self._spool)
+        self._spool: Spool | None = None
         self._client: redis.asyncio.Redis | None = None
         self._failover: FailoverBooks | None = None
-        self.books: Books = local_books
+        self.books: Books = LocalBooks(self._settings, None)
         self.ledger: Ledger | None = None
         """None where there is no Redis to keep it."""
         if settings.redis_url is not None:
             self._client = connect(settings.redis_url.get_secret_value(), timeout_s=settings.books_timeout_s)
-            shared_books = RedisBooks(self._client, self._settings)
+            self._spool = _open_spool(self._settings)
+            shared_books, local_books = (
+                RedisBooks(self._client, self._settings),
+                LocalBooks(self._settings, self._spool),
+            )
             self._failover = FailoverBooks(shared_books, local_books, self._spool, probe_s=self._settings.probe_s)
             self.books = self._failover
             self.ledger = Ledger(self._client, self._settings)
@@ -56,7 +59,8 @@ class Bookkeeping:
         await asyncio.Event().wait()
 
     async def close(self) -> None:
-        await self._spool.close()
+        if self._spool is not None:
+            await self._spool.close()
         if self._client is not None:
             await self._client.aclose()
 

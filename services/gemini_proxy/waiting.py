@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 LOOK_AGAIN_S = 0.25
 # The books work through those ahead one by one, for every call that comes. Where there are more, one may be let in to
 # wait in vain; none is refused in vain.
-MOST_AHEAD = 200
+MOST_AHEAD = 64
 
 _BUDGETS = (Dimension.BUDGET_DAY, Dimension.BUDGET_MONTH)
 

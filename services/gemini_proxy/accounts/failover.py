@@ -4,14 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
-from services.gemini_proxy.accounts.books import Booking, Books, Claim, Dimension, Lease, Outcome, Refusal, Settlement
+from services.gemini_proxy.accounts.books import Booking, Books, Claim, Dimension, Lease, Refusal, Settlement
 from services.gemini_proxy.accounts.errors import BooksUnavailable, UnknownAttempt
 from services.gemini_proxy.accounts.local_books import LocalBooks
-from services.gemini_proxy.accounts.spool import Spool, origin_of
-from services.gemini_proxy.usage import TokenUsage
+from services.gemini_proxy.accounts.spool import Spool, given_back, origin_of
 from services.runtime.errors import InvalidArgument
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class FailoverBooks(Books):
         return self._shared
 
     async def reserve(self, claim: Claim, *, ahead: Sequence[Claim] = ()) -> Lease | Refusal:
-        if not ahead:
+        if self._shared and not ahead:
             self._late.pop(claim.attempt_id, None)
         answer = await self._reserve_shared(claim, ahead) if self._shared else None
         if answer is None:
@@ -126,7 +126,9 @@ class FailoverBooks(Books):
         while True:
             try:
                 await self._tend()
-            except BooksUnavailable:
+            except (BooksUnavailable, OSError) as error:
+                if isinstance(error, OSError):
+                    logger.error("the spool cannot be replayed: %s", error.strerror)
                 self._change(shared=False)
             self._wake.clear()
             try:
@@ -157,7 +159,7 @@ class FailoverBooks(Books):
         except BooksUnavailable:
             self._change(shared=False)
             if not ahead:
-                self._settle_later(_given_back(claim))
+                self._settle_later(given_back(claim, claim.members[0], began_at=time.time()))
             return None
         except asyncio.CancelledError:
             # Not cut: given back before it arrives, it would be held afterwards.
@@ -168,7 +170,7 @@ class FailoverBooks(Books):
     def _give_back(self, claim: Claim, call: asyncio.Future[Lease | Refusal]) -> None:
         """Of a caller who has left."""
         if call.cancelled() or call.exception() or isinstance(call.result(), Lease):
-            self._settle_later(_given_back(claim))
+            self._settle_later(given_back(claim, claim.members[0], began_at=time.time()))
 
     async def _settle(self, settlement: Settlement) -> Booking:
         if self._shared:
@@ -177,7 +179,9 @@ class FailoverBooks(Books):
             except BooksUnavailable:
                 self._change(shared=False)
             else:
-                self._spool.forget(settlement.attempt_id)
+                if self._spool.has_open(settlement.attempt_id):  # its line is closed where it was opened
+                    with suppress(BooksUnavailable):
+                        await self._spool.settled(settlement)
                 return booking
         await self._spool.settled(settlement)
         return Booking.SETTLED
@@ -192,16 +196,3 @@ class FailoverBooks(Books):
             self._shared = shared
             logger.warning("the shared books are %s", "back" if shared else "away; this replica keeps its own")
             self._on_change(shared)
-
-
-def _given_back(claim: Claim) -> Settlement:
-    now = time.time()
-    return Settlement(
-        claim.attempt_id,
-        Outcome.CANCELLED,
-        TokenUsage(),
-        cost_nanousd=0,
-        answered_by="",
-        sent=False,
-        origin=origin_of(claim, claim.members[0], began_at=now),
-    )

@@ -75,14 +75,14 @@ class LocalBooks(Books):
 
     Args:
         settings: limits and the share of them.
-        spool: where reservations and settlements go.
+        spool: where reservations and settlements go; None where there are no shared books that could ever take them.
         clock: milliseconds since 1970.
     """
 
     def __init__(
         self,
         settings: BooksSettings,
-        spool: Spool,
+        spool: Spool | None,
         *,
         clock: Callable[[], int] = lambda: int(time.time() * 1000),
     ) -> None:
@@ -122,7 +122,8 @@ class LocalBooks(Books):
         if not ahead:
             self._hold(claim, member, now)
             try:
-                await self._spool.reserved(claim, member, now / 1000)
+                if self._spool is not None:
+                    await self._spool.reserved(claim, member, now / 1000)
             except BaseException:
                 self._release(self._held.pop(claim.attempt_id), now)
                 raise
@@ -140,7 +141,8 @@ class LocalBooks(Books):
         origin = self.close(settlement) or settlement.origin
         if origin is None:
             raise UnknownAttempt(f"attempt {settlement.attempt_id} was not reserved here")
-        await self._spool.settled(replace(settlement, origin=origin))
+        if self._spool is not None:
+            await self._spool.settled(replace(settlement, origin=origin))
         return Booking.SETTLED
 
     def close(self, settlement: Settlement) -> Origin | None:

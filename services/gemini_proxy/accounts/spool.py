@@ -11,6 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class Spool:
     def __init__(self, path: Path, *, max_bytes: int) -> None:
         self._path = path
         self._old_path = path.with_name(path.name + ".old")
+        self._unread_path = path.with_name(path.name + ".unread")
         self._max_bytes = max_bytes
         self._lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -59,19 +61,24 @@ class Spool:
             "cost_nanousd": claim.cost_nanousd,
             "origin": asdict(origin_of(claim, member, began_at=began_at, ended_at=began_at)),
         }
-        await self._append({"reserved": line}, self._max_bytes // 2)
+        try:
+            await self._queue({"reserved": line}, self._max_bytes // 2)
+        except asyncio.CancelledError:  # the line is written all the same
+            with suppress(BooksUnavailable):
+                self._queue({"settled": asdict(given_back(claim, member, began_at=began_at))}, self._max_bytes).cancel()
+            raise
         self._alive.add(claim.attempt_id)
 
     async def settled(self, settlement: Settlement) -> None:
         """Raises BooksUnavailable when there is no room or the disk fails."""
         try:
-            await self._append({"settled": asdict(settlement)}, self._max_bytes)
+            await self._queue({"settled": asdict(settlement)}, self._max_bytes)
         finally:
             self._alive.discard(settlement.attempt_id)
 
-    def forget(self, attempt_id: str) -> None:
-        """It was settled in the shared books."""
-        self._alive.discard(attempt_id)
+    def has_open(self, attempt_id: str) -> bool:
+        """Whether it was reserved here and not settled."""
+        return attempt_id in self._alive
 
     async def replay(self, books: Books) -> int:
         """Settles in `books` what waits; how many there were. Raises BooksUnavailable, and goes on the next time."""
@@ -93,7 +100,7 @@ class Spool:
                 replayed += 1
             # Attempts that this process has in flight: their lines are kept until they are settled.
             for line in alive:
-                await self._append(line, self._max_bytes)
+                await self._queue(line, self._max_bytes)
             self._old_path.unlink()
             if alive:
                 return replayed
@@ -105,7 +112,8 @@ class Spool:
         os.close(self._file)
         os.close(self._lock_file)
 
-    async def _append(self, line: Mapping[str, object], most_bytes: int) -> None:
+    def _queue(self, line: Mapping[str, object], most_bytes: int) -> asyncio.Future[None]:
+        """Done when the line is on the disk, or has failed to get there."""
         data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
         if self._size + sum(len(other) for other, _ in self._waiting) + len(data) > most_bytes:
             raise BooksUnavailable("the books cannot be reached, and too much waits for them")
@@ -113,7 +121,7 @@ class Spool:
         self._waiting.append((data, written))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_all())
-        await written
+        return written
 
     async def _write_all(self) -> None:
         """What came while a piece was written is the next piece."""
@@ -146,17 +154,26 @@ class Spool:
         self._size += len(data)
 
     def _open(self) -> None:
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        # A process that died while it wrote left a piece of a line, which nobody was told of.
-        whole = self._path.read_bytes().rfind(b"\n") + 1
-        os.ftruncate(self._file, whole)
-        self._size = whole
-        self._sync_folder()
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            # A process that died while it wrote left a piece of a line, which nobody was told of.
+            whole = self._path.read_bytes().rfind(b"\n") + 1
+            os.ftruncate(file, whole)
+            self._sync_folder()
+        except OSError:
+            os.close(file)
+            raise
+        self._file, self._size = file, whole
 
     def _rotate(self) -> None:
-        os.close(self._file)
+        before = self._file
         self._path.rename(self._old_path)
-        self._open()
+        try:
+            self._open()
+        except OSError:
+            self._old_path.rename(self._path)
+            raise
+        os.close(before)
 
     def _sync_folder(self) -> None:
         folder = os.open(self._path.parent, os.O_RDONLY)
@@ -169,13 +186,20 @@ class Spool:
         """The lines of attempts in flight, and the settlements: those written, and those of attempts that were lost."""
         reserved: dict[str, dict] = {}
         settled: dict[str, Settlement] = {}
-        with self._old_path.open() as lines:
-            for line in map(json.loads, lines):
-                if "reserved" in line:
-                    reserved[line["reserved"]["attempt_id"]] = line
-                else:
-                    settlement = _settlement(line["settled"])
-                    settled[settlement.attempt_id] = settlement
+        with self._old_path.open("rb") as lines:
+            for text in lines:
+                try:
+                    line = json.loads(text)
+                    if "reserved" in line:
+                        _lost(line["reserved"])
+                        reserved[line["reserved"]["attempt_id"]] = line
+                    else:
+                        settlement = _settlement(line["settled"])
+                        settled[settlement.attempt_id] = settlement
+                except (ValueError, TypeError, KeyError, AttributeError):  # another version's, or a damaged disk's
+                    logger.exception("a line of the spool cannot be read; it is kept in %s", self._unread_path.name)
+                    with self._unread_path.open("ab") as unread:
+                        unread.write(text)
         open_ids = reserved.keys() - settled.keys()
         alive = [reserved[attempt_id] for attempt_id in open_ids & self._alive]
         lost = [_lost(reserved[attempt_id]["reserved"]) for attempt_id in open_ids - self._alive]
@@ -192,6 +216,19 @@ def origin_of(claim: Claim, member: str, *, began_at: float, ended_at: float | N
         input_tokens=claim.input_tokens,
         began_at=began_at,
         ended_at=time.time() if ended_at is None else ended_at,
+    )
+
+
+def given_back(claim: Claim, member: str, *, began_at: float) -> Settlement:
+    """Of an attempt that was never sent."""
+    return Settlement(
+        claim.attempt_id,
+        Outcome.CANCELLED,
+        TokenUsage(),
+        cost_nanousd=0,
+        answered_by="",
+        sent=False,
+        origin=origin_of(claim, member, began_at=began_at),
     )
 
 

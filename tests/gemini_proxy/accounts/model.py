@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import inf
 
-from services.gemini_proxy.accounts.books import Claim, Dimension, Settlement
+from services.gemini_proxy.accounts.books import Claim, Dimension, Outcome, Settlement
 from services.gemini_proxy.accounts.periods import PACIFIC, day_at
 from services.gemini_proxy.accounts.settings import BooksSettings
 
@@ -136,6 +136,8 @@ class Model:
     def settle(self, settlement: Settlement, now: int) -> str:
         attempt = self.attempts[settlement.attempt_id]
         state = attempt.state
+        if state == "open" and settlement.outcome is Outcome.LOST:
+            return "repeated"
         if (
             state == "final"
             or (state == "returned" and not settlement.sent)

@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from services.gemini_proxy.accounts.books import Claim, Dimension, Lease, Limits, Outcome, Refusal
+from services.gemini_proxy.accounts.books import Claim, Dimension, Lease, Limits, Outcome, Refusal, Settlement
 from services.gemini_proxy.accounts.ledger import Filter, Group, Ledger
 from services.gemini_proxy.accounts.local_books import LocalBooks
 from services.gemini_proxy.accounts.redis_books import RedisBooks, connect
@@ -109,15 +109,17 @@ class BooksMachine(RuleBasedStateMachine):
         attempt=attempts,
         tokens=st.integers(1, 40),
         cost=st.integers(0, 1_500),
-        outcome=st.sampled_from(Outcome),
+        outcome=st.sampled_from([outcome for outcome in Outcome if outcome is not Outcome.LOST]),
         sent=st.integers(0, 3),
         final=st.booleans(),
     )
     def settle(self, attempt: str, tokens: int, cost: int, outcome: Outcome, sent: int, final: bool) -> None:
+        self.settle_as(settlement(attempt, tokens=tokens, cost=cost, outcome=outcome, sent=sent > 0, final=final))
+
+    def settle_as(self, spent: Settlement) -> None:
         self.lapse()
-        if attempt not in self.model.attempts or not self.may_settle(attempt):
+        if spent.attempt_id not in self.model.attempts or not self.may_settle(spent.attempt_id):
             return
-        spent = settlement(attempt, tokens=tokens, cost=cost, outcome=outcome, sent=sent > 0, final=final)
         booking = self.runner.run(self.books.settle(spent))
         assert booking == self.model.settle(spent, self.clock())
 
@@ -173,6 +175,10 @@ class RedisMachine(BooksMachine):
 
     def check_beyond(self, claim: Claim, answer: Lease) -> None:
         assert set(answer.over_soft_budget) == self.model.beyond(claim, self.clock())
+
+    @rule(attempt=BooksMachine.attempts, cost=st.integers(0, 1_500))
+    def read_in_the_providers_record(self, attempt: str, cost: int) -> None:
+        self.settle_as(settlement(attempt, cost=cost, outcome=Outcome.LOST))
 
     @rule(attempt=BooksMachine.attempts)
     def renew(self, attempt: str) -> None:

@@ -1,5 +1,5 @@
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 import redis.asyncio
@@ -358,3 +358,29 @@ async def test_batch_mode_takes_money_and_no_rate(client: redis.asyncio.Redis) -
     await books.settle(settlement(batch[1].attempt_id, sent=False))
     assert isinstance(await books.reserve(claim()), Lease), "none of them is among the ordinary requests"
     assert (await books.reserve(claim())).dimension is Dimension.REQUESTS_PER_DAY
+
+
+async def test_windows_without_a_limit_hold_no_more_than_their_time(client: redis.asyncio.Redis) -> None:
+    clock = Clock()
+    books = RedisBooks(client, settings(), clock=clock)
+    for _ in range(30):
+        taken = claim()
+        await books.reserve(taken)
+        await books.settle(settlement(taken.attempt_id))
+        clock.go(90)
+    for kind, most in (("requests", 1), ("tokens", 1)):
+        assert await client.zcard(f'{{chiasm-gemini}}:{kind}:["a","gemini-3.8-flash"]') <= most
+    assert await client.zcard('{chiasm-gemini}:spend:["a"]') <= 7
+
+
+async def test_a_filter_of_years_is_a_few_round_trips(client: redis.asyncio.Redis) -> None:
+    books = RedisBooks(client, settings(), clock=Clock())
+    taken = claim()
+    await books.reserve(taken)
+    await books.settle(settlement(taken.attempt_id))
+    whole = Filter(date(2017, 1, 1), date(2026, 12, 31))
+    ledger = Ledger(client, settings())
+    before = (await client.info("stats"))["total_reads_processed"]
+    page = await ledger.entries(whole, page_size=50)
+    assert (await client.info("stats"))["total_reads_processed"] - before < 30
+    assert len(page.entries) == 1

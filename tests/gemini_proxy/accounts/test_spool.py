@@ -1,3 +1,5 @@
+import asyncio
+import resource
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from services.gemini_proxy.accounts.errors import BooksUnavailable
 from services.gemini_proxy.accounts.local_books import LocalBooks
 from services.gemini_proxy.accounts.redis_books import RedisBooks
 from services.gemini_proxy.accounts.spool import Spool, origin_of
+from services.gemini_proxy.bookkeeping import Bookkeeping
+from services.gemini_proxy.config import GeminiSettings
 from services.runtime.errors import FailedPrecondition
 from tests.gemini_proxy.accounts.samples import claim, settings, settlement
 
@@ -112,3 +116,53 @@ async def test_a_share_that_rounds_down_to_nothing_allows_nothing(spool: Spool) 
     local = LocalBooks(settings(Limits(requests_per_minute=3), local_share=0.25), spool)
     with pytest.raises(BooksUnavailable, match="share"):
         await local.reserve(claim())
+
+
+async def test_a_line_that_cannot_be_read_is_set_aside_and_the_rest_is_booked(
+    spool: Spool, client: redis.asyncio.Redis, tmp_path: Path
+) -> None:
+    await spool.settled(of_claim("one"))
+    with (tmp_path / "spool.jsonl").open("a") as file:
+        file.write('{"settled":{"attempt_id":"of a newer version","usage":{}}}\n')
+    books = Recording(client)
+    assert await spool.replay(books) == 1
+    assert [settled.attempt_id for settled in books.settled] == ["one"]
+    assert "newer version" in (tmp_path / "spool.jsonl.unread").read_text()
+
+
+async def test_a_file_that_cannot_be_opened_leaves_the_spool_as_it_was(
+    spool: Spool, client: redis.asyncio.Redis, tmp_path: Path
+) -> None:
+    await spool.settled(of_claim("one"))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            await spool.replay(Recording(client))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    await spool.settled(of_claim("two"))
+    assert await spool.replay(Recording(client)) == 2
+
+
+async def test_a_reservation_whose_caller_left_amid_it_is_not_booked(spool: Spool, client: redis.asyncio.Redis) -> None:
+    books = LocalBooks(KEPT, spool)
+    reserving = asyncio.create_task(books.reserve(claim("left")))
+    await asyncio.sleep(0)
+    reserving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reserving
+    await spool.settled(of_claim("after"))
+    shared = Recording(client)
+    await spool.replay(shared)
+    assert {settled.attempt_id: settled.sent for settled in shared.settled} == {"left": False, "after": True}
+
+
+async def test_books_that_are_never_shared_need_no_spool(tmp_path: Path) -> None:
+    settings = GeminiSettings(api_key="key", spool_file=tmp_path / "spool.jsonl")
+    bookkeeping = Bookkeeping(settings)
+    lease = await bookkeeping.books.reserve(claim("one", members=("default",)))
+    assert isinstance(lease, Lease)
+    assert await bookkeeping.books.settle(settlement("one")) is Booking.SETTLED
+    await bookkeeping.close()
+    assert not (tmp_path / "spool.jsonl").exists()

@@ -69,6 +69,7 @@ local function rollup(record, metrics, sign)
 end
 
 -- Puts `metrics` in the place of what stands in the ledger for this attempt: an entry of the difference, and the sums.
+-- An estimate is dated by the attempt's end, so that it can be looked for in the provider's record.
 local function book(attempt, record, kind, facts, metrics)
   local difference = {}
   local before = {}
@@ -90,7 +91,7 @@ local function book(attempt, record, kind, facts, metrics)
   money_move(record, 'spent', difference.cost or 0)
 
   local entry = {
-    'at', int(NOW), 'kind', kind, 'attempt', attempt, 'request', record.request, 'tenant', record.tenant,
+    'at', int(facts.at or NOW), 'kind', kind, 'attempt', attempt, 'request', record.request, 'tenant', record.tenant,
     'member', record.member, 'model', record.model, 'answered', facts.answered, 'outcome', facts.outcome,
     'batch', facts.batch and '1' or '0', 'final', facts.final and '1' or '0', 'estimated', int(record.tokens),
   }
@@ -123,7 +124,7 @@ local function lapse(attempt, record, ended)
   window_date(spend_of(record), attempt, record.cost, ended + TEN_MINUTES_MS)
   day_land(record, ended)
   record.state, record.ended = 'lost', ended
-  local facts = {outcome = 'lost', answered = '', batch = false, final = false}
+  local facts = {outcome = 'lost', answered = '', batch = false, final = false, at = ended}
   book(attempt, record, 'estimated', facts, {attempts = 1, not_final = 1, cost = tonumber(record.cost)})
   attempt_save(attempt, record)
 end

@@ -1,5 +1,6 @@
 -- When there is room. A line is what stands against a limit: its sum; `soon`, the part that may go at any moment, because
--- it is held by attempts in flight; and the rest as a queue of {time it leaves, amount}, read piece by piece.
+-- it is held by attempts in flight; the rest as a queue of {time it leaves, amount}, read piece by piece; and `placed`, the
+-- claims ahead that have taken their place, which leave after all of it.
 
 -- Attempts in flight may end at any moment; asking again sooner is not worth it.
 local SOON_MS = 100
@@ -7,7 +8,9 @@ local NEVER = math.huge
 local PIECE = 128
 
 local function line_of(sum, soon, queue, stays, more)
-  return {sum = sum, soon = soon, soon_at = NOW + SOON_MS, queue = queue, head = 1, stays = stays, more = more}
+  return {
+    sum = sum, soon = soon, soon_at = NOW + SOON_MS, queue = queue, placed = {}, head = 1, stays = stays, more = more,
+  }
 end
 
 local function entry_of(line, index)
@@ -16,7 +19,7 @@ local function entry_of(line, index)
     for _, entry in ipairs(piece) do line.queue[#line.queue + 1] = entry end
     if #piece < PIECE then line.more = nil end
   end
-  return line.queue[index]
+  return line.queue[index] or line.placed[index - #line.queue]
 end
 
 -- Requests and tokens of attempts in flight count for 60 s from their answer: they leave no sooner than 60 s from now.
@@ -76,8 +79,7 @@ local function place(line, need, time)
   end
   line.sum = line.sum + need
   if line.stays then
-    while line.more do entry_of(line, #line.queue + 1) end
-    line.queue[#line.queue + 1] = {line.stays(time), need}
+    line.placed[#line.placed + 1] = {line.stays(time), need}
   else
     line.soon, line.soon_at = line.soon + need, time + SOON_MS
   end

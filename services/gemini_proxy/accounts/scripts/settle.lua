@@ -12,7 +12,20 @@ if not record then
   record.state = 'returned'
 end
 
+-- Held by a member here, where the answer was lost, and then leased by another without these books.
+if origin and record.state == 'open' and record.member ~= origin.record.member then
+  release(attempt, record)
+  window_drop(requests_of(record), attempt)
+  window_drop(tokens_of(record), attempt)
+  window_drop(spend_of(record), attempt)
+  day_count(record, record.pacific, -1)
+  record = origin.record
+  record.state = 'returned'
+end
+
 local state = record.state
+-- The provider's record tells of it before its own replica has: that, or the end of its lease, is still to come.
+if state == 'open' and call.outcome == 'lost' and not origin then return 'repeated' end
 if state == 'final' or (state == 'returned' and not call.sent)
   or (state == 'provisional' and not (call.final and call.sent)) then
   return 'repeated'
@@ -46,6 +59,7 @@ end
 local corrects = state == 'lost' or state == 'provisional'
 if call.sent or corrects then
   local kind = corrects and 'correction' or (call.final and 'settled' or 'estimated')
+  if kind == 'estimated' then call.at = ended end
   book(attempt, record, kind, call, call.metrics)
 end
 if not call.sent then

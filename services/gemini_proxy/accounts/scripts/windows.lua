@@ -1,23 +1,35 @@
--- A sliding window: a sorted set of attempts by the time they leave it, and a hash of their amounts, where '' is the sum.
--- What is in flight has no such time yet; its score is FAR and the time of its reservation.
+-- A sliding window: a sorted set of attempts by the time they leave it, and a hash of their amounts, where '' is the sum
+-- and '~' that of what is in flight, which has no such time yet: its score is FAR and the time of its reservation.
 
 local FAR = 1e15
 
 local function window_drop(window, attempt)
-  local amount = redis.call('HGET', window .. ':amounts', attempt)
+  local amounts = window .. ':amounts'
+  local amount = redis.call('HGET', amounts, attempt)
   if amount then
+    if tonumber(redis.call('ZSCORE', window, attempt)) >= FAR then redis.call('HINCRBY', amounts, '~', int(-amount)) end
     redis.call('ZREM', window, attempt)
-    redis.call('HDEL', window .. ':amounts', attempt)
-    redis.call('HINCRBY', window .. ':amounts', '', int(-amount))
+    redis.call('HDEL', amounts, attempt)
+    redis.call('HINCRBY', amounts, '', int(-amount))
   end
 end
 
+-- Drops what has left, at most 256; how many there were.
+local function window_slide(window)
+  local left = redis.call('ZRANGEBYSCORE', window, '-inf', int(NOW), 'LIMIT', 0, 256)
+  for _, attempt in ipairs(left) do window_drop(window, attempt) end
+  return #left
+end
+
 local function window_put(window, attempt, amount, leaves)
-  if leaves <= NOW then return window_drop(window, attempt) end
-  local before = redis.call('HGET', window .. ':amounts', attempt) or 0
+  window_slide(window) -- nobody asks for the sum where there is no limit
+  window_drop(window, attempt)
+  if leaves <= NOW then return end
+  local amounts = window .. ':amounts'
   redis.call('ZADD', window, int(leaves), attempt)
-  redis.call('HSET', window .. ':amounts', attempt, int(amount))
-  redis.call('HINCRBY', window .. ':amounts', '', int(amount - before))
+  redis.call('HSET', amounts, attempt, int(amount))
+  redis.call('HINCRBY', amounts, '', int(amount))
+  if leaves >= FAR then redis.call('HINCRBY', amounts, '~', int(amount)) end
 end
 
 -- Another amount for what is in the window still.
@@ -34,10 +46,7 @@ end
 
 -- Drops what has left, and tells the sum of the rest.
 local function window_sum(window)
-  repeat
-    local left = redis.call('ZRANGEBYSCORE', window, '-inf', int(NOW), 'LIMIT', 0, 256)
-    for _, attempt in ipairs(left) do window_drop(window, attempt) end
-  until #left < 256
+  repeat until window_slide(window) < 256
   return tonumber(redis.call('HGET', window .. ':amounts', '') or 0)
 end
 
@@ -55,9 +64,5 @@ end
 
 -- The sum of what is in flight.
 local function window_in_flight(window)
-  local sum = 0
-  for _, attempt in ipairs(redis.call('ZRANGEBYSCORE', window, int(FAR), '+inf')) do
-    sum = sum + redis.call('HGET', window .. ':amounts', attempt)
-  end
-  return sum
+  return tonumber(redis.call('HGET', window .. ':amounts', '~') or 0)
 end
