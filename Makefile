@@ -8,6 +8,8 @@ BUF := npx --yes @bufbuild/buf@1.75.0
 PROTOS := $(wildcard protos/chiasm/v1/*.proto)
 LOCK := requirements/cpu.txt
 UV := $(VENV)-uv/bin/uv
+# Tests whose processes take all cores by themselves.
+HEAVY := tests/integration tests/paligemma tests/embedder
 SOURCES := chiasm services models evals tests bench scripts
 
 # Where pip has to be told of PyTorch's CPU builds: make install TORCH_INDEX=address
@@ -37,7 +39,8 @@ up: $(STAMP) ## start the stack and keep it running until Ctrl-C
 
 .PHONY: test
 test: $(STAMP) ## run all tests (under 15 minutes on 2 cores)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 $(addprefix --ignore=,$(HEAVY)) $(ARGS)
+	$(BIN)/python -m pytest -q $(HEAVY) $(ARGS)
 
 .PHONY: shows
 shows: $(STAMP) ## run the demonstrations of one service: make shows ONLY=paligemma

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         Superseded,
         Usage,
     )
+    from chiasm.routes import ConsideredModel, RouteExplanation
     from chiasm.usage import (
         Budget,
         LedgerEntry,
@@ -63,6 +64,7 @@ __all__ = [
     "Cancelled",
     "ChiasmError",
     "Client",
+    "ConsideredModel",
     "DeadlineExceeded",
     "Delta",
     "Detection",
@@ -83,6 +85,7 @@ __all__ = [
     "PermissionDenied",
     "Reconciliation",
     "Route",
+    "RouteExplanation",
     "Started",
     "Superseded",
     "Task",
@@ -101,7 +104,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Loads the client when it is first used (PEP 562): whoever wants `chiasm.v1` alone needs none of it."""
     if name in __all__:
-        for home in ("options", "results", "usage", "errors", "channel", "client"):
+        for home in ("options", "results", "routes", "usage", "errors", "channel", "client"):
             module = import_module(f"chiasm.{home}")
             if hasattr(module, name):
                 return getattr(module, name)

@@ -71,6 +71,11 @@ def default_address() -> str:
     return os.environ.get("CHIASM_ADDRESS") or DEFAULT_ADDRESS
 
 
+def default_api_key() -> str | None:
+    """`CHIASM_API_KEY`, where it is set."""
+    return os.environ.get("CHIASM_API_KEY") or None
+
+
 def target(address: str) -> str:
     """The gRPC target for `host:port`: every address the name resolves to is used in turn."""
     return address if "://" in address or address.startswith("unix:") else f"dns:///{address}"
@@ -90,8 +95,16 @@ def channel_options(address: str) -> list[tuple[str, str | int]]:
     ]
 
 
-def metadata() -> list[tuple[str, str]]:
-    """What every call carries: the current trace context, as W3C `traceparent` and `baggage`."""
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    return list(carrier.items())
+class Caller:
+    """What the calls of a client have in common."""
+
+    _timeout_s: float
+    _api_key: str | None
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        """The current trace context, as W3C `traceparent` and `baggage`; and the API key."""
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        if self._api_key:
+            carrier["authorization"] = f"Bearer {self._api_key}"
+        return list(carrier.items())

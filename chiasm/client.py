@@ -10,16 +10,20 @@ import grpc
 import grpc.aio
 
 from chiasm import convert
-from chiasm.channel import Tls, channel_options, default_address, metadata, target
+from chiasm.channel import Tls, channel_options, default_address, default_api_key, target
 from chiasm.errors import from_rpc_error
-from chiasm.images import image_bytes
+from chiasm.images import image_source
 from chiasm.options import Options, Task, TextPurpose
 from chiasm.results import Answer, Embeddings, Event, ModelInfo
+from chiasm.route_calls import AsyncRouteCalls, RouteCalls
 from chiasm.transcript import Transcript
+from chiasm.uploads import AsyncUploadCalls, UploadCalls
 from chiasm.usage_calls import AsyncUsageCalls, UsageCalls
 from chiasm.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from chiasm.v1.generation_pb2_grpc import GenerationServiceStub
+from chiasm.v1.media_service_pb2_grpc import MediaServiceStub
 from chiasm.v1.models_pb2_grpc import ModelServiceStub
+from chiasm.v1.route_pb2_grpc import RouteServiceStub
 from chiasm.v1.usage_pb2_grpc import UsageServiceStub
 from chiasm.verbs import Verbs
 
@@ -113,21 +117,28 @@ class AsyncAnswerStream(AsyncIterator[Event]):
         self.close()
 
 
-class Client(Verbs[Answer], UsageCalls):
+class Client(Verbs[Answer], RouteCalls, UploadCalls, UsageCalls):
     """A client for threads. It may be shared among them; close it, or use it in a `with` block."""
 
     def __init__(
-        self, address: str | None = None, *, tls: Tls | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        address: str | None = None,
+        *,
+        tls: Tls | None = None,
+        api_key: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         """Connects at the first call.
 
         Args:
             address: `host:port`; `CHIASM_ADDRESS` or 127.0.0.1:8700 when None.
             tls: Files for a server that speaks TLS; what `Tls.from_environment` finds, or plain text, when None.
+            api_key: Proves to the gateway who calls; `CHIASM_API_KEY` when None. Send it over TLS.
             timeout_s: Seconds for a whole call that names no `timeout_s` of its own, above 0.
         """
         self.address = address or default_address()
         self._timeout_s = timeout_s
+        self._api_key = api_key or default_api_key()
         options = channel_options(self.address)
         if tls := tls or Tls.from_environment():
             self._channel = grpc.secure_channel(target(self.address), tls.credentials(), options)
@@ -135,7 +146,9 @@ class Client(Verbs[Answer], UsageCalls):
             self._channel = grpc.insecure_channel(target(self.address), options)
         self._generation = GenerationServiceStub(self._channel)
         self._embedding = EmbeddingServiceStub(self._channel)
+        self._media = MediaServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._routes = RouteServiceStub(self._channel)
         self._usage = UsageServiceStub(self._channel)
 
     def generate(
@@ -144,9 +157,9 @@ class Client(Verbs[Answer], UsageCalls):
         """Answers at once. Tried again, at most three times, while no server is available."""
         begun = time.monotonic()
         timeout_s = options.pop("timeout_s", self._timeout_s)
-        request = convert.generate_request(prompt, [image_bytes(image) for image in images], task, **options)
+        request = convert.generate_request(prompt, [image_source(image) for image in images], task, **options)
         try:
-            response = self._generation.Generate(request, timeout=timeout_s, metadata=metadata())
+            response = self._generation.Generate(request, timeout=timeout_s, metadata=self._metadata())
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return convert.answer(response, time.monotonic() - begun)
@@ -156,9 +169,9 @@ class Client(Verbs[Answer], UsageCalls):
     ) -> AnswerStream:
         """Answers as it comes. Never tried again: what was said may have been shown."""
         timeout_s = options.pop("timeout_s", self._timeout_s)
-        request = convert.generate_request(prompt, [image_bytes(image) for image in images], task, **options)
+        request = convert.generate_request(prompt, [image_source(image) for image in images], task, **options)
         return AnswerStream(
-            lambda: self._generation.StreamGenerate(request, timeout=timeout_s, metadata=metadata()),
+            lambda: self._generation.StreamGenerate(request, timeout=timeout_s, metadata=self._metadata()),
         )
 
     def embed(
@@ -176,10 +189,10 @@ class Client(Verbs[Answer], UsageCalls):
         `model` is `NAME` or `models/NAME`, and may be empty where the server has one alone. Raises a ChiasmError when
         the call fails, and OSError when a file cannot be read.
         """
-        pictures = [image_bytes(image) for image in images]
+        pictures = [image_source(image) for image in images]
         request = convert.embed_request(texts, pictures, model=model, text_purpose=text_purpose, request_id=request_id)
         try:
-            response = self._embedding.Embed(request, timeout=timeout_s or self._timeout_s, metadata=metadata())
+            response = self._embedding.Embed(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata())
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return convert.embeddings(response)
@@ -191,7 +204,7 @@ class Client(Verbs[Answer], UsageCalls):
         try:
             while more:
                 request = convert.list_models_request(token)
-                page = self._models.ListModels(request, timeout=deadline - time.monotonic(), metadata=metadata())
+                page = self._models.ListModels(request, timeout=deadline - time.monotonic(), metadata=self._metadata())
                 models += [convert.model_info(model) for model in page.models]
                 token = page.next_page_token
                 more = bool(token)
@@ -203,7 +216,7 @@ class Client(Verbs[Answer], UsageCalls):
         """One model, named `NAME` or `models/NAME`. Raises NotFound when it is not served."""
         try:
             response = self._models.GetModel(
-                convert.get_model_request(name), timeout=self._timeout_s, metadata=metadata()
+                convert.get_model_request(name), timeout=self._timeout_s, metadata=self._metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
@@ -222,21 +235,28 @@ class Client(Verbs[Answer], UsageCalls):
         self.close()
 
 
-class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
+class AsyncClient(Verbs[Awaitable[Answer]], AsyncRouteCalls, AsyncUploadCalls, AsyncUsageCalls):
     """A client for asyncio. Make it where the event loop runs; close it, or use it in an `async with` block."""
 
     def __init__(
-        self, address: str | None = None, *, tls: Tls | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        address: str | None = None,
+        *,
+        tls: Tls | None = None,
+        api_key: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         """Connects at the first call.
 
         Args:
             address: `host:port`; `CHIASM_ADDRESS` or 127.0.0.1:8700 when None.
             tls: Files for a server that speaks TLS; what `Tls.from_environment` finds, or plain text, when None.
+            api_key: Proves to the gateway who calls; `CHIASM_API_KEY` when None. Send it over TLS.
             timeout_s: Seconds for a whole call that names no `timeout_s` of its own, above 0.
         """
         self.address = address or default_address()
         self._timeout_s = timeout_s
+        self._api_key = api_key or default_api_key()
         options = channel_options(self.address)
         if tls := tls or Tls.from_environment():
             self._channel = grpc.aio.secure_channel(target(self.address), tls.credentials(), options)
@@ -244,7 +264,9 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
             self._channel = grpc.aio.insecure_channel(target(self.address), options)
         self._generation = GenerationServiceStub(self._channel)
         self._embedding = EmbeddingServiceStub(self._channel)
+        self._media = MediaServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
+        self._routes = RouteServiceStub(self._channel)
         self._usage = UsageServiceStub(self._channel)
 
     async def generate(
@@ -255,7 +277,7 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
         timeout_s = options.pop("timeout_s", self._timeout_s)
         request = convert.generate_request(prompt, await _read(images), task, **options)
         try:
-            response = await self._generation.Generate(request, timeout=timeout_s, metadata=metadata())
+            response = await self._generation.Generate(request, timeout=timeout_s, metadata=self._metadata())
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return convert.answer(response, time.monotonic() - begun)
@@ -268,7 +290,7 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
 
         async def start() -> grpc.aio.UnaryStreamCall:
             request = convert.generate_request(prompt, await _read(images), task, **options)
-            return self._generation.StreamGenerate(request, timeout=timeout_s, metadata=metadata())
+            return self._generation.StreamGenerate(request, timeout=timeout_s, metadata=self._metadata())
 
         return AsyncAnswerStream(start)
 
@@ -290,7 +312,9 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
         pictures = await _read(images)
         request = convert.embed_request(texts, pictures, model=model, text_purpose=text_purpose, request_id=request_id)
         try:
-            response = await self._embedding.Embed(request, timeout=timeout_s or self._timeout_s, metadata=metadata())
+            response = await self._embedding.Embed(
+                request, timeout=timeout_s or self._timeout_s, metadata=self._metadata()
+            )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
         return convert.embeddings(response)
@@ -302,7 +326,9 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
         try:
             while more:
                 request = convert.list_models_request(token)
-                page = await self._models.ListModels(request, timeout=deadline - time.monotonic(), metadata=metadata())
+                page = await self._models.ListModels(
+                    request, timeout=deadline - time.monotonic(), metadata=self._metadata()
+                )
                 models += [convert.model_info(model) for model in page.models]
                 token = page.next_page_token
                 more = bool(token)
@@ -314,7 +340,7 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
         """One model, named `NAME` or `models/NAME`. Raises NotFound when it is not served."""
         try:
             response = await self._models.GetModel(
-                convert.get_model_request(name), timeout=self._timeout_s, metadata=metadata()
+                convert.get_model_request(name), timeout=self._timeout_s, metadata=self._metadata()
             )
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
@@ -333,5 +359,5 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncUsageCalls):
         await self.close()
 
 
-async def _read(images: "Sequence[ImageLike]") -> list[bytes]:
-    return [await asyncio.to_thread(image_bytes, image) for image in images]
+async def _read(images: "Sequence[ImageLike]") -> list[bytes | str]:
+    return [await asyncio.to_thread(image_source, image) for image in images]

@@ -1,5 +1,5 @@
 """Between the contract's messages and the client's own types. No other file of the client reads or builds messages, but
-`usage_convert`."""
+`usage_convert` and `uploads`."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from chiasm.v1 import embedding_pb2, generation_pb2, media_pb2, models_pb2, usag
 
 def generate_request(
     prompt: str,
-    images: Sequence[bytes],
+    images: Sequence[bytes | str],
     task: Task,
     *,
     model: str = "",
@@ -35,7 +35,7 @@ def generate_request(
     Raises InvalidArgument when a value does not fit its field, such as a number of more than 32 bits.
     """
     try:
-        parts = [generation_pb2.Part(media=media_pb2.Media(data=data)) for data in images]
+        parts = [generation_pb2.Part(media=_media(image)) for image in images]
         if prompt:
             parts.append(generation_pb2.Part(text=prompt))
         return generation_pb2.GenerateRequest(
@@ -62,7 +62,7 @@ def generate_request(
 
 def embed_request(
     texts: Sequence[str],
-    images: Sequence[bytes],
+    images: Sequence[bytes | str],
     *,
     model: str = "",
     text_purpose: TextPurpose = TextPurpose.UNSPECIFIED,
@@ -73,7 +73,7 @@ def embed_request(
         raise InvalidArgument("texts is one text: put it into a list", reason="FIELD_INVALID", field="texts")
     try:
         items = [embedding_pb2.EmbedItem(text=text) for text in texts]
-        items += [embedding_pb2.EmbedItem(media=media_pb2.Media(data=data)) for data in images]
+        items += [embedding_pb2.EmbedItem(media=_media(image)) for image in images]
         return embedding_pb2.EmbedRequest(
             model=model_name(model),
             items=items,
@@ -82,6 +82,12 @@ def embed_request(
         )
     except ValueError as error:
         raise InvalidArgument(str(error), reason="FIELD_INVALID") from error
+
+
+def _media(source: bytes | str) -> media_pb2.Media:
+    if isinstance(source, bytes):
+        return media_pb2.Media(data=source)
+    return media_pb2.Media(name=source) if source.startswith("media/") else media_pb2.Media(uri=source)
 
 
 def get_model_request(name: str) -> models_pb2.GetModelRequest:

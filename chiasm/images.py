@@ -1,6 +1,7 @@
 """Pictures as callers have them, turned into the bytes of a file."""
 
 import io
+import re
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,6 +15,17 @@ if TYPE_CHECKING:  # Pillow is loaded by those who use it
 
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 """More than any server takes unless configured; keeps a wrong path from filling the memory."""
+
+
+_NAME_OR_ADDRESS = re.compile(r"media/sha256-[0-9a-f]{64}|(https?|gs)://.+")
+
+
+def image_source(image: "ImageLike") -> bytes | str:
+    """What a request says of a picture: the name of an upload or a `https://` or `gs://` address as it is, else the
+    bytes, as `image_bytes` gives and raises them."""
+    if isinstance(image, str) and _NAME_OR_ADDRESS.fullmatch(image):
+        return image
+    return image_bytes(image)
 
 
 def image_bytes(image: "ImageLike") -> bytes:

@@ -8,7 +8,7 @@ from itertools import chain
 import grpc
 
 from chiasm import usage_convert as convert
-from chiasm.channel import metadata
+from chiasm.channel import Caller
 from chiasm.errors import from_rpc_error
 from chiasm.usage import Budget, LedgerEntry, Reconciliation, UsageFilter, UsageGroup, UsageSums
 from chiasm.v1 import usage_pb2
@@ -18,11 +18,10 @@ PAGE_SIZE = 500
 EVERYTHING = UsageFilter()
 
 
-class UsageCalls:
+class UsageCalls(Caller):
     """What was used and what it cost. Every method raises a ChiasmError when the call fails."""
 
     _usage: UsageServiceStub
-    _timeout_s: float
 
     def usage(
         self,
@@ -81,14 +80,13 @@ class UsageCalls:
             return convert.reconciliation(self._usage.ReconcileUsage(requests, **self._options(timeout_s)))
 
     def _options(self, timeout_s: float | None) -> dict[str, object]:
-        return {"timeout": timeout_s or self._timeout_s, "metadata": metadata()}
+        return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}
 
 
-class AsyncUsageCalls:
+class AsyncUsageCalls(Caller):
     """What was used and what it cost. Every method raises a ChiasmError when the call fails."""
 
     _usage: UsageServiceStub
-    _timeout_s: float
 
     async def usage(
         self,
@@ -156,7 +154,7 @@ class AsyncUsageCalls:
             return convert.reconciliation(await self._usage.ReconcileUsage(requests, **self._options(timeout_s)))
 
     def _options(self, timeout_s: float | None) -> dict[str, object]:
-        return {"timeout": timeout_s or self._timeout_s, "metadata": metadata()}
+        return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}
 
 
 @contextmanager

@@ -15,7 +15,8 @@ Result = TypeVar("Result")
 class Verbs(ABC, Generic[Result]):
     """What can be asked about a picture. `Result` is an `Answer`, or what is awaited for one.
 
-    A picture is a path, bytes, an open binary file or a `PIL.Image`. Every method raises a `ChiasmError` when the call
+    A picture is a path, bytes, an open binary file, a `PIL.Image`, an upload's name (`media/sha256-...`) or an address
+    (`https://...`, `gs://...`). Every method raises a `ChiasmError` when the call
     fails, and OSError when a file cannot be read.
     """
 

@@ -27,5 +27,6 @@ def _reply(answer: Answer) -> Reply:
         input_tokens=answer.usage.input_tokens,
         output_tokens=answer.usage.output_tokens,
         cost_nanousd=answer.usage.cost_nanousd,
+        confidence=answer.confidence,
         seconds=answer.total_s,
     )

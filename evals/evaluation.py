@@ -14,6 +14,7 @@ from evals.journal import Journal, Record, RunOf
 from evals.page import write_html
 from evals.progress import RunProgress
 from evals.runner import run
+from evals.scores import write_scores
 from evals.suite import Ask, Item, Suite
 
 
@@ -22,7 +23,7 @@ class Settings:
     """How to run a suite."""
 
     out: Path
-    """The run's folder: run.json, results.jsonl, report.json and report.html."""
+    """The run's folder: run.json, results.jsonl, scores.json, report.json and report.html."""
     model: str = ""
     """NAME or models/NAME; empty lets the gateway decide."""
     limit: int | None = None
@@ -73,6 +74,7 @@ def _write(
     date = datetime.now(UTC).isoformat(timespec="seconds")
     built = report.build(suite, run_of, scored, address=address, date=date, seconds=seconds)
     report.write_json(built, out / "report.json")
+    write_scores(run_of, scored, out)
     write_html(built, out / "report.html")
     return built
 

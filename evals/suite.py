@@ -47,6 +47,8 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     cost_nanousd: int = 0
+    confidence: float | None = None
+    """How likely the server thinks it right, 0 to 1; None where it does not say."""
     seconds: float = 0.0
 
 

@@ -15,15 +15,18 @@ LEARNED_LOSS = 0.01
 
 
 def talkative(folder: Path) -> Path:
-    """A PaliGemma that never says `<eos>`, with room for 4,096 tokens: its answers last until they are cut."""
+    """A PaliGemma that never says `<eos>` nor white space, with room for 4,096 tokens: its answers last until they are
+    cut."""
     torch.manual_seed(0)
     processor = build_processor()
     config = model_config(processor)
     config.text_config.max_position_embeddings = 4_096
     model = PaliGemmaForConditionalGeneration(config)
+    tokenizer = processor.tokenizer
+    unsaid = [token for token in range(len(tokenizer)) if not tokenizer.decode([token]).strip()]
     with torch.no_grad():
-        # Its logit is then 0, which among all the random ones is never the greatest.
-        model.get_input_embeddings().weight[processor.tokenizer.eos_token_id] = 0
+        # Their logits are then 0, which among all the random ones is never the greatest.
+        model.get_input_embeddings().weight[[tokenizer.eos_token_id, *unsaid]] = 0
     return _exported(model, processor, folder)
 
 

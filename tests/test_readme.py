@@ -8,6 +8,7 @@ import pytest
 from chiasm.command.main import app
 from services.embedder.config import EmbedderSettings
 from services.gateway.config import GatewaySettings
+from services.gateway.policy_file import load
 from services.gemini_proxy.config import GeminiSettings
 from services.paligemma.config import PaligemmaSettings
 from services.runtime.config import ServiceSettings
@@ -36,3 +37,11 @@ def test_every_command_is_there() -> None:
 def test_every_make_target_is_there() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z]+)", README)) <= targets
+
+
+def test_the_policy_that_is_shown_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(README.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
+    policy = load(file).policy
+    assert policy.task("answer").candidates[0].min_confidence == 0.9
+    assert [tenant.name for tenant in policy.tenants] == ["search"]

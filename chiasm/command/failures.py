@@ -56,7 +56,7 @@ def explanation(error: errors.ChiasmError, address: str) -> str:
     match error:
         case errors.InvalidArgument() if error.field:
             return f"{error.message} (field: {error.field})"
-        case errors.NotFound():
+        case errors.NotFound() if error.reason == "MODEL_NOT_FOUND":
             return f"{error.message}: see `chiasm models`"
         case errors.Unavailable() if _unreachable(error):
             return f"no Chiasm gateway answers at {address}: start one with `chiasm up`, or name another with --address"

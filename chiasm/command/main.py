@@ -3,14 +3,18 @@
 import typer
 
 from chiasm.command.ask import ask
+from chiasm.command.calibrate import calibrate
 from chiasm.command.caption import caption
 from chiasm.command.detect import detect
 from chiasm.command.eval import evaluate
 from chiasm.command.failures import EXIT_CODES
+from chiasm.command.key import key
 from chiasm.command.models import models
 from chiasm.command.read import read
+from chiasm.command.route import route
 from chiasm.command.segment import segment
 from chiasm.command.up import up
+from chiasm.command.upload import upload
 from chiasm.command.usage import usage
 
 app = typer.Typer(
@@ -19,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # a fault's traceback must not print local values
 )
-for command in (ask, caption, detect, read, segment, models, usage, up):
+for command in (ask, caption, detect, read, segment, route, models, upload, usage, key, calibrate, up):
     app.command(epilog=EXIT_CODES)(command)
 app.command("eval", epilog=EXIT_CODES)(evaluate)
 

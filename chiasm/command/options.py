@@ -8,7 +8,7 @@ import typer
 from chiasm.channel import DEFAULT_ADDRESS
 from chiasm.client import DEFAULT_TIMEOUT_S
 
-Image = Annotated[Path, typer.Argument(help="A picture file.", show_default=False)]
+Image = Annotated[Path, typer.Argument(help="A picture file, or an upload's name.", show_default=False)]
 Address = Annotated[str, typer.Option(envvar="CHIASM_ADDRESS", help="The gateway, as HOST:PORT.")]
 Model = Annotated[str, typer.Option(help="NAME or models/NAME. The gateway decides when left out.")]
 Timeout = Annotated[float, typer.Option(min=0.001, max=86_400, help="Seconds for the whole answer.")]

@@ -10,7 +10,7 @@ from chiasm.command.report import as_json, found_line, summary
 from chiasm.command.telemetry import command_span
 from chiasm.command.terminal import note, printable
 from chiasm.errors import InvalidArgument
-from chiasm.images import image_bytes
+from chiasm.images import image_source
 from chiasm.options import Options, Task
 from chiasm.results import Answer, Delta, Superseded
 
@@ -50,6 +50,8 @@ def show_found(command: str, task: Task, image: Path, prompt: str, call: Call, o
         if out:
             from chiasm.command.draw import check_writable, write
 
+            if isinstance(picture, str):
+                raise InvalidArgument("draws on a picture's file alone", reason="FIELD_INVALID", field="out")
             check_writable(out)
         answer = _ask(task, picture, prompt, call, live=False)
         if out:
@@ -66,15 +68,16 @@ def show_found(command: str, task: Task, image: Path, prompt: str, call: Call, o
         note(summary(answer))
 
 
-def _read(image: Path) -> bytes:
+def _read(image: Path) -> bytes | str:
+    """The picture's bytes, or the upload's name that was given in its place."""
     try:
-        return image_bytes(image)
+        return image_source(str(image))
     except OSError as error:
         message = f"cannot read {image}: {error.strerror or error}"
         raise InvalidArgument(message, reason="FIELD_INVALID", field="image") from error
 
 
-def _ask(task: Task, picture: bytes, prompt: str, call: Call, *, live: bool) -> Answer:
+def _ask(task: Task, picture: bytes | str, prompt: str, call: Call, *, live: bool) -> Answer:
     """The answer; its text goes to stdout as it comes when `live`."""
     options: Options = {"model": call.model, "timeout_s": call.timeout_s}
     if call.max_tokens is not None:

@@ -49,15 +49,20 @@ class Stack:
     async def wait_ready(self, timeout_s: float = 300.0) -> None:
         """Returns once every service that is required is ready.
 
-        Raises ServiceDied when one ends, OSError when one cannot be started, TimeoutError after `timeout_s`.
+        Raises ServiceDied when one ends, required or not; OSError when one cannot be started; TimeoutError after
+        `timeout_s`.
         """
-        starts = [start for name, start in self._starts.items() if self.services[name].spec.required]
-        done, pending = await asyncio.wait(starts, timeout=timeout_s, return_when=asyncio.FIRST_EXCEPTION)
-        for start in done:
-            start.result()
-        if pending:
-            late = (name for name, start in self._starts.items() if start in pending)
-            raise TimeoutError(f"not ready after {timeout_s:g} s: {', '.join(late)}")
+        late = {start: name for name, start in self._starts.items() if self.services[name].spec.required}
+        starting = set(self._starts.values())
+        try:
+            async with asyncio.timeout(timeout_s):
+                while late:
+                    done, starting = await asyncio.wait(starting, return_when=asyncio.FIRST_COMPLETED)
+                    for start in done:
+                        start.result()
+                        late.pop(start, None)
+        except TimeoutError:
+            raise TimeoutError(f"not ready after {timeout_s:g} s: {', '.join(late.values())}") from None
 
     async def wait_death(self) -> NoReturn:
         """Waits, once all are ready, until a service ends. Raises ServiceDied for it."""

@@ -1,7 +1,6 @@
 """`chiasm up`: the local stack in the foreground, with a view of each service."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -13,9 +12,10 @@ import typer
 
 from chiasm.channel import DEFAULT_ADDRESS
 from chiasm.command.failures import INTERRUPTED
+from chiasm.command.given_redis import has_redis
 from chiasm.command.service_process import ServiceDied, ServiceSpec, cancel
 from chiasm.command.stack import Stack
-from chiasm.command.valkey import own_valkey
+from chiasm.command.valkey import OwnValkey, own_valkey
 from chiasm.command.view import View
 
 DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "tiny-paligemma"
@@ -40,22 +40,28 @@ def up(
     """Run the local stack, gateway and model servers, until Ctrl-C, which drains it.
 
     Gemini answers too where CHIASM_GEMINI_PROXY_API_KEY is set. What it cost is kept in .chiasm/valkey, or in the Redis
-    of CHIASM_REDIS_URL.
+    that it is given, as by CHIASM_REDIS_URL.
     """
     raise typer.Exit(asyncio.run(_run(lambda redis_url: local_stack(port, model, redis_url), ready_file, log_dir)))
 
 
-def local_stack(port: int, model: str, redis_url: str) -> list[ServiceSpec]:
-    """PaliGemma with the checkpoint `model`, Gemini, and a gateway on `port` (0 for a free one) that sends to both."""
+def local_stack(port: int, model: str, redis_url: str | None) -> list[ServiceSpec]:
+    """PaliGemma with the checkpoint `model`, Gemini, and a gateway on `port` (0 for a free one) that sends to both.
+
+    `redis_url` is None where the services have been given one; it is for those that have not.
+    """
+
+    def redis(service: str) -> dict[str, str]:
+        return {} if redis_url is None or has_redis(service) else {"CHIASM_REDIS_URL": redis_url}
+
     return [
         ServiceSpec("paligemma", "services.paligemma", environment={"CHIASM_PALIGEMMA_MODEL": model}),
-        ServiceSpec(
-            "gemini_proxy", "services.gemini_proxy", environment={"CHIASM_REDIS_URL": redis_url}, required=False
-        ),
+        ServiceSpec("gemini_proxy", "services.gemini_proxy", environment=redis("gemini_proxy"), required=False),
         ServiceSpec(
             "gateway",
             "services.gateway",
             port=port,
+            environment=redis("gateway"),
             addresses={
                 "CHIASM_GATEWAY_TARGETS": ("paligemma", "gemini_proxy"),
                 "CHIASM_GATEWAY_USAGE_TARGET": ("gemini_proxy",),
@@ -64,17 +70,19 @@ def local_stack(port: int, model: str, redis_url: str) -> list[ServiceSpec]:
     ]
 
 
-async def _run(specs_of: Callable[[str], list[ServiceSpec]], ready_file: Path | None, log_dir: Path) -> int:
-    """Runs the services, made for the URL of a Redis, until a signal or a death; returns the command's exit code."""
+async def _run(specs_of: Callable[[str | None], list[ServiceSpec]], ready_file: Path | None, log_dir: Path) -> int:
+    """Runs the services, made for the URL of the stack's own Redis, if any, until a signal or a death; returns the
+    command's exit code."""
     view = View()
     stopping = _stopping_on_signals()
     stack: Stack | None = None
     try:
-        async with _redis() as redis_url:
-            stack = Stack(specs_of(redis_url), log_dir=log_dir, on_change=view.changed)
+        async with _own_redis() as valkey:
+            stack = Stack(specs_of(valkey and valkey.url), log_dir=log_dir, on_change=view.changed)
             with view.live(stack), _announcement(ready_file) as announce:
                 async with stack:
-                    await _first(stopping.wait(), _serve(stack, view, announce))
+                    deaths = [valkey.wait_death()] if valkey else []
+                    await _first(stopping.wait(), _serve(stack, view, announce), *deaths)
     except ServiceDied as death:
         print(f"chiasm: {death}; the end of {death.log_file}:\n{death.log_tail}", file=sys.stderr)
         return 1
@@ -91,13 +99,13 @@ async def _run(specs_of: Callable[[str], list[ServiceSpec]], ready_file: Path | 
 
 
 @asynccontextmanager
-async def _redis() -> AsyncIterator[str]:
-    """The URL given, or that of a server of the stack's own."""
-    if url := os.environ.get("CHIASM_REDIS_URL"):
-        yield url
+async def _own_redis() -> AsyncIterator[OwnValkey | None]:
+    """A server of the stack's own; None where one is given."""
+    if has_redis("gemini_proxy") and has_redis("gateway"):
+        yield None
     else:
-        async with own_valkey(VALKEY_FOLDER) as url:
-            yield url
+        async with own_valkey(VALKEY_FOLDER) as valkey:
+            yield valkey
 
 
 async def _serve(stack: Stack, view: View, announce: Callable[[str], None]) -> None:

@@ -124,7 +124,7 @@ class UsageView:
         """What changed, in a line or two."""
         if done.corrected:
             change = usd(done.difference_nanousd)
-            self._say(f"{done.corrected:,} of {done.rows:,} attempts were corrected, by {change} in all")
+            self._say(f"attempts corrected: {done.corrected:,}, by {change} in all; the record names {done.rows:,}")
         elif done.rows:
             self._say(f"nothing to correct: the ledger agrees with the record on {done.rows:,} attempts")
         else:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 from chiasm import InvalidArgument
 from evals.suite import Suite
-from evals.suites import tiny, tiny_search
+from evals.suites import tiny, tiny_mixed, tiny_search
 from evals.suites.public import SETS
 
 TINY = {**tiny.SUITES, **tiny_search.SUITES}
+"""What the tiny models are measured with."""
+OWN = {**TINY, **tiny_mixed.SUITES}
+"""Those that need no data set."""
 
 
 def build(name: str, data: Path | None = None) -> Suite:
@@ -15,10 +18,10 @@ def build(name: str, data: Path | None = None) -> Suite:
 
     Raises InvalidArgument when there is none such, or the folder is missing or not as published.
     """
-    if name in TINY:
-        return TINY[name]()
+    if name in OWN:
+        return OWN[name]()
     if name not in SETS:
-        known = ", ".join((*TINY, *SETS))
+        known = ", ".join((*OWN, *SETS))
         raise InvalidArgument(f"no suite is called {name}: {known}", reason="FIELD_INVALID", field="suite")
     if data is None:
         raise InvalidArgument(
@@ -29,5 +32,5 @@ def build(name: str, data: Path | None = None) -> Suite:
 
 def described() -> list[tuple[str, str, str]]:
     """Name, what it is about, and what its data folder holds; empty where it needs none."""
-    own = [(name, build().about, "") for name, build in TINY.items()]
+    own = [(name, build().about, "") for name, build in OWN.items()]
     return own + [(name, public.about, public.layout) for name, public in SETS.items()]

@@ -18,7 +18,7 @@ from models.world.written_tasks import plain_chart_questions
 
 SIDE = 256
 """Pixels of each side of a picture, as pictures were drawn for training before they were made smaller."""
-_ANSWER = "answer en "
+ANSWER = "answer en "
 
 
 class Drawable(Protocol):
@@ -215,7 +215,7 @@ SUITES: dict[str, Callable[[], Suite]] = {
 
 
 def _question(group: str, picture: Picture, number: int, kind: str, prompt: str, answer: str) -> Item:
-    question = prompt.removeprefix(_ANSWER)
+    question = prompt.removeprefix(ANSWER)
     return Item(f"{group} {number}", kind, Task.ANSWER, (question,), (picture,), (answer,), group=group)
 
 

@@ -2,76 +2,139 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 
 import grpc
 
-from chiasm.v1 import generation_pb2, models_pb2, usage_pb2_grpc
-from services.gateway.attempt import Clock, attempt
+from chiasm.v1 import errors_pb2, generation_pb2, media_service_pb2_grpc, models_pb2, route_pb2_grpc, usage_pb2_grpc
+from services.gateway.answerer import Ask
+from services.gateway.clock import Clock
 from services.gateway.config import GatewaySettings
-from services.gateway.router import Router
-from services.gateway.target import Target
+from services.gateway.layers import Layers
+from services.gateway.media.desk import MediaDesk
+from services.gateway.media.weighing import weigh
+from services.gateway.routing.explain import RouteServer
+from services.gateway.tenants import door
+from services.gateway.tenants.desk import TenantDesk
 from services.gateway.usage import UsageForwarder
-from services.runtime.deadline import remaining_s
-from services.runtime.errors import NotFound
+from services.runtime.deadline import remaining_s, within
+from services.runtime.errors import InvalidArgument, NotFound
 from services.runtime.generation import GenerationServer
 from services.runtime.paging import list_models
 from services.runtime.requests import check_generate, name_request
-from services.runtime.streams import each_within
+from services.runtime.streams import collect, each_within
+
+ADDED_BYTES = 1_024
+"""More than a request grows by on its way through: its name and the model's."""
 
 
 class GatewayService(GenerationServer):
     """Every model behind one address."""
 
-    names = (*GenerationServer.names, "chiasm.v1.UsageService")
+    names = (
+        *GenerationServer.names,
+        "chiasm.v1.MediaService",
+        "chiasm.v1.RouteService",
+        "chiasm.v1.UsageService",
+    )
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._router = Router(())
+        self._layers = Layers(settings)
+        self._tenants = TenantDesk(settings, lambda: self._layers.policies.current, self._layers.link)
+        self._media = MediaDesk.open(settings, lambda context: door.identity().tenant)
+        self._routes = RouteServer(self._layers.router, self._layers.policies, self._ask)
         self._usage = UsageForwarder(settings)
+        self.interceptors = (self._tenants.door,)
 
     def register(self, server: grpc.aio.Server) -> None:
         super().register(server)
+        media_service_pb2_grpc.add_MediaServiceServicer_to_server(self._media.server, server)
+        route_pb2_grpc.add_RouteServiceServicer_to_server(self._routes, server)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(self._usage, server)
 
     async def start(self) -> None:
+        self._tenants.open()
         self._usage.open()
-        self._router = Router([Target(address, self._settings) for address in self._settings.targets])
 
     async def run(self) -> None:
         """Ready while at least one target is."""
+        router = self._layers.router
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._router.watch(), name="watch targets")
+            group.create_task(self._layers.run(), name="watch the policy and the targets")
+            group.create_task(self._media.run(), name="sweep uploads")
+            group.create_task(self._tenants.run(), name="renew the leases of tenants' calls")
             while True:
-                self._router.changed.clear()
-                self.readiness.set(bool(self._router.models))
-                await self._router.changed.wait()
+                router.changed.clear()
+                self.readiness.set(bool(router.models))
+                await router.changed.wait()
 
     async def stop(self) -> None:
-        await self._router.close()
-        await self._usage.close()
+        async with AsyncExitStack() as closing:  # each, whatever another raises
+            for part in (self._tenants, self._media, self._usage, self._layers):
+                closing.push_async_callback(part.close)
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.ListModelsResponse:
-        return list_models(request, self._router.models.values())
+        models = self._layers.router.models.values()
+        return list_models(request, (model for model in models if door.identity().may_use(model.name)))
 
     async def GetModel(
         self, request: models_pb2.GetModelRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.GetModelResponse:
-        model = self._router.models.get(request.name)
-        if model is None:
+        model = self._layers.router.models.get(request.name)
+        if model is None or not door.identity().may_use(request.name):
             raise NotFound(f"{request.name!r} is not served here", field="name")
         return models_pb2.GetModelResponse(model=model)
 
-    async def events(
+    async def Generate(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
+    ) -> generation_pb2.GenerateResponse:
+        return await collect(self._answer(request, context, whole=True))
+
+    def events(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
+        return self._answer(request, context)
+
+    async def _answer(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext, *, whole: bool = False
+    ) -> AsyncIterator[generation_pb2.StreamGenerateResponse]:
+        ask = await self._ask(request, context, whole=whole)
+        left_s = ask.deadline - asyncio.get_running_loop().time()
+        async with aclosing(each_within(left_s, self._layers.events(ask))) as events:
+            async for event in events:
+                if event.HasField("finished"):
+                    door.entry().cost_nanousd = event.finished.usage.cost_nanousd
+                yield event
+
+    async def _ask(
+        self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext, *, whole: bool = False
+    ) -> Ask:
+        """The question that a request is, once it is checked and its media are there."""
         arrived = Clock()
         timeout_s = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
+        deadline = asyncio.get_running_loop().time() + timeout_s
         check_generate(request)
-        target, request.model = self._router.choose(request.model)
-        name_request(request)
-        async with aclosing(each_within(timeout_s, attempt(target, request, timeout_s, arrived))) as events:
-            async for event in events:
-                yield event
+        identity, entry = door.identity(), door.entry()
+        entry.model, entry.request_id = request.model, name_request(request)
+        async with within(timeout_s):
+            resolve = self._media.resolver.resolve
+            request = await resolve(request, identity.tenant, deadline, identity.policy.may_read)
+            self._check_size(request)
+            weight = await weigh(request)
+        return Ask(request, identity.tenant, deadline, arrived, weight, identity.policy, whole)
+
+    def _check_size(self, request: generation_pb2.GenerateRequest) -> None:
+        """Whether it fits into a message to a model server, to which a model's name is added.
+
+        Raises InvalidArgument.
+        """
+        if request.ByteSize() + ADDED_BYTES > self._settings.max_message_bytes:
+            raise InvalidArgument(
+                f"the request has {request.ByteSize():,} bytes with its media; "
+                f"at most {self._settings.max_message_bytes - ADDED_BYTES:,} are taken",
+                field="messages",
+                reason=errors_pb2.ERROR_REASON_MEDIA_SIZE,
+            )

@@ -1,4 +1,4 @@
-"""UsageService, passed on to the server that keeps the ledger."""
+"""UsageService, passed on to the server that keeps the ledger: to tenants of the policy, their own part of it."""
 
 from collections.abc import AsyncIterator
 
@@ -6,10 +6,11 @@ import grpc
 
 from chiasm.v1 import errors_pb2, usage_pb2, usage_pb2_grpc
 from services.gateway.config import GatewaySettings
+from services.gateway.tenants import door
 from services.runtime.boundary import Upstream
 from services.runtime.channel import open_channel
 from services.runtime.deadline import remaining_s
-from services.runtime.errors import FailedPrecondition
+from services.runtime.errors import FailedPrecondition, PermissionDenied
 from services.runtime.telemetry import traced_metadata
 
 NO_TARGET = "no server keeps the usage of this gateway: set CHIASM_GATEWAY_USAGE_TARGET to a gemini_proxy's host:port"
@@ -44,26 +45,32 @@ class UsageForwarder(usage_pb2_grpc.UsageServiceServicer):
     async def QueryUsage(
         self, request: usage_pb2.QueryUsageRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.QueryUsageResponse:
+        _narrow(request.filter)
         return await self._answer("QueryUsage", request, context)
 
     async def ListLedgerEntries(
         self, request: usage_pb2.ListLedgerEntriesRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListLedgerEntriesResponse:
+        _narrow(request.filter)
         return await self._answer("ListLedgerEntries", request, context)
 
     async def ListBudgets(
         self, request: usage_pb2.ListBudgetsRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListBudgetsResponse:
+        _narrow(request)
         return await self._answer("ListBudgets", request, context)
 
     async def ReconcileUsage(
         self, requests: AsyncIterator[usage_pb2.ReconcileUsageRequest], context: grpc.aio.ServicerContext
     ) -> usage_pb2.ReconcileUsageResponse:
+        if not door.identity().may_see_all:
+            raise PermissionDenied("only who may act for every tenant may correct the ledger")
         return await self._answer("ReconcileUsage", requests, context)
 
     async def ExportLedger(
         self, request: usage_pb2.ExportLedgerRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[usage_pb2.ExportLedgerResponse]:
+        _narrow(request.filter)
         call = self._call("ExportLedger", request, context)
         try:
             async for response in call:
@@ -84,3 +91,13 @@ class UsageForwarder(usage_pb2_grpc.UsageServiceServicer):
             raise FailedPrecondition(NO_TARGET, reason=errors_pb2.ERROR_REASON_PROVIDER_NOT_CONFIGURED)
         timeout_s = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
         return getattr(self._stub, method)(request, timeout=timeout_s, metadata=traced_metadata())
+
+
+def _narrow(whose: usage_pb2.UsageFilter | usage_pb2.ListBudgetsRequest) -> None:
+    """To what the caller may see. Raises PermissionDenied where it asks for another tenant's."""
+    identity = door.identity()
+    if identity.may_see_all:
+        return
+    if whose.tenant not in ("", identity.tenant):
+        raise PermissionDenied(f"{identity.caller} may not see what {whose.tenant} uses")
+    whose.tenant = identity.tenant

@@ -16,11 +16,7 @@ from services.gemini_proxy.finishing import FinishReason, finish_of, read_form
 from services.gemini_proxy.placement import Placer
 from services.gemini_proxy.provider import Chunk
 from services.gemini_proxy.question import Question, Task
-from services.gemini_proxy.tasks import Detection, MalformedAnswer
-
-# A call that could begin only with less than this left would be billed and not be heard.
-_ANSWER_S = 1.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
+from services.gemini_proxy.tasks import Detection, MalformedAnswer, unfenced
 
 
 @dataclass(frozen=True)
@@ -104,6 +100,7 @@ class Answerer:
         """What `attempt` says, noted in `said`; with `hold`, only noted."""
         outcome = Outcome.CANCELLED
         try:
+            await attempt.sent()
             async with aclosing(attempt.chunks()) as chunks:
                 while (chunk := await self._next(chunks, patient=bool(said.text or said.finish))) is not None:
                     said.text += chunk.text
@@ -132,6 +129,7 @@ class Answerer:
             return AttemptFailed(Kind.TIMEOUT, "no first piece of an answer in time"), None
         result = await attempt.result()
         if result.failure is None and _has_form(question) and said.finish == "STOP":
+            said.text = unfenced(said.text)
             try:
                 said.detections = await asyncio.to_thread(read_form, question, said.text)
             except MalformedAnswer as error:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,12 +17,14 @@ from services.gemini_proxy.prices import Prices, PriceUnknown
 from services.gemini_proxy.provider import Chunk
 from services.gemini_proxy.question import Question
 from services.gemini_proxy.usage import TokenUsage
-from services.runtime.errors import ChiasmError
+from services.runtime.errors import ChiasmError, DeadlineExceeded
 
 logger = logging.getLogger(__name__)
 
 # Pieces that wait for a slow caller; beyond them the provider waits too.
 _MAX_UNREAD = 64
+# A caller that takes none of them for so long is gone, whatever its connection says: the lease does not wait for it.
+_UNREAD_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,17 @@ class Sender(Protocol):
     """Sends a question through a member of the pool."""
 
     def stream(
-        self, question: Question | EmbeddingQuestion, *, attempt_id: str, timeout_s: float
+        self,
+        question: Question | EmbeddingQuestion,
+        *,
+        attempt_id: str,
+        timeout_s: float,
+        sending: Callable[[], None],
     ) -> AsyncIterator[Chunk]:
-        """The answer as it comes, an async generator. Raises AttemptFailed."""
+        """The answer as it comes, an async generator. Raises AttemptFailed.
+
+        `sending` is called when all is ready for the question to be sent; it is not to be where that raises.
+        """
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,7 @@ class Attempt:
         self._model = ""
         self._outcome = Outcome.OK
         self._abandoned = False
+        self._sent = asyncio.Event()
         self._room = asyncio.Semaphore(_MAX_UNREAD)
         self._unread: asyncio.Queue[Chunk | None] = asyncio.Queue()
         self.task = asyncio.create_task(self._run(), name=f"attempt {plan.claim.attempt_id}")
@@ -85,11 +96,20 @@ class Attempt:
         """Whose key it uses."""
         return self._plan.lease.member
 
+    async def sent(self) -> None:
+        """Waits until the question is on its way, or never will be: its files may have to be uploaded first."""
+        await self._sent.wait()
+
     async def chunks(self) -> AsyncIterator[Chunk]:
-        """The pieces of the answer as they come. After the last, `result` says whether they are the whole."""
+        """The pieces of the answer as they come. After the last, `result` says whether they are the whole.
+
+        Raises DeadlineExceeded where they were read too slowly to be kept.
+        """
         while (chunk := await self._unread.get()) is not None:
             self._room.release()
             yield chunk
+        if self._abandoned:
+            raise DeadlineExceeded(f"nothing of the answer was read for {_UNREAD_S:.3g} s")
 
     async def result(self) -> Result:
         """Waits for the end and the settlement."""
@@ -111,6 +131,7 @@ class Attempt:
             failure = AttemptFailed(Kind.STOPPED, "this server stopped amid the answer")
             raise
         finally:
+            self._sent.set()
             # The caller learns of the end before the books do: its last piece is worth more to it.
             self._unread.put_nowait(None)
             cost = await self._settle(failure)
@@ -119,7 +140,9 @@ class Attempt:
 
     async def _read(self) -> None:
         plan = self._plan
-        stream = self._sender.stream(plan.question, attempt_id=plan.claim.attempt_id, timeout_s=plan.timeout_s)
+        stream = self._sender.stream(
+            plan.question, attempt_id=plan.claim.attempt_id, timeout_s=plan.timeout_s, sending=self._sending
+        )
         async with aclosing(stream):
             async for chunk in stream:
                 if self._first_token_s is None:
@@ -129,16 +152,28 @@ class Attempt:
                 self._model = chunk.model or self._model
                 await self._hand_over(chunk)
 
+    def _sending(self) -> None:
+        """Raises AttemptFailed where nobody waits for the answer any more."""
+        if self._abandoned:
+            raise AttemptFailed(Kind.UNREACHABLE, "nobody waited any more, and the question was not sent")
+        self._sent.set()
+
     async def _hand_over(self, chunk: Chunk) -> None:
-        if not self._abandoned:
-            await self._room.acquire()
+        if self._abandoned:
+            return
+        try:
+            async with asyncio.timeout(_UNREAD_S):
+                await self._room.acquire()
+        except TimeoutError:
+            self.abandon(Outcome.CANCELLED)
+        else:
             self._unread.put_nowait(chunk)
 
     async def _settle(self, failure: AttemptFailed | None) -> int:
         """Puts the real figures, as far as they are known, in the books; the cost."""
         plan, heard = self._plan, self._usage
         # An error that comes amid an answer undoes nothing of what was written before.
-        free = failure is not None and failure.bill_is_known and heard is None
+        free = failure is not None and failure.bill_is_known and self._first_token_s is None
         final = failure is None or free
         if free:
             cost = 0

@@ -121,7 +121,8 @@ class Call:
         `delivered`: a part of an answer has reached the caller.
         """
         retries = self._attempting.retries(self._model)
-        if failure.kind.may_retry:
+        # An answer of another form is no brown-out, and nobody else's affair.
+        if failure.kind.may_retry and failure.kind is not Kind.UNFIT:
             retries.failed()
         if failure.quota is not None:
             await self._attempting.learn(self._model, attempt.member, failure.quota)
@@ -133,7 +134,7 @@ class Call:
         self._members = others or (attempt.member,)
         may_retry = retries.allows_retry if failure.kind.may_retry else bool(failure.kind is Kind.DENIED and others)
         pause_s = random.uniform(0, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._made))
-        in_time = self._made < self._attempting.max_attempts and self._wish.deadline - time.monotonic() > pause_s
-        if delivered or not may_retry or not in_time:
+        in_time = self._wish.deadline - time.monotonic() > pause_s + _ANSWER_S
+        if delivered or not may_retry or not in_time or self._made == self._attempting.max_attempts:
             raise to_error(failure, model=self._model, delivered=delivered)
         await asyncio.sleep(pause_s)

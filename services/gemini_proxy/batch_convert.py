@@ -3,6 +3,7 @@
 import base64
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -16,7 +17,7 @@ from services.gemini_proxy.finishing import finish_of, read_form
 from services.gemini_proxy.media_facts import MediaFacts
 from services.gemini_proxy.provider import Chunk
 from services.gemini_proxy.question import File, Priority, Question, Settings, Task, Turn
-from services.gemini_proxy.tasks import Detection, MalformedAnswer
+from services.gemini_proxy.tasks import Detection, MalformedAnswer, unfenced
 from services.gemini_proxy.usage import Modality, TokenUsage
 from services.runtime.errors import Cancelled, ChiasmError, DeadlineExceeded, InvalidArgument, to_status
 
@@ -91,6 +92,8 @@ def _response(record: Record, asked: Asked, answer: Chunk, cost_nanousd: int) ->
     if len(answer.text.encode()) > MAX_ANSWER_BYTES:
         raise AttemptFailed(Kind.MALFORMED, f"it has more than {MAX_ANSWER_BYTES:,} bytes")
     settings = Settings(max_tokens=asked.max_tokens, json_schema=asked.json_schema)
+    if _has_form(asked) and answer.finish == "STOP":
+        answer = replace(answer, text=unfenced(answer.text))
     usage, seconds = answer.usage or TokenUsage(), time.time() - record.started_at
     result = Result(answer.model, usage, cost_nanousd, None, None, seconds)
     reason, detail = finish_of(answer.finish, answer.finish_message, answer.text, result, settings)
@@ -102,15 +105,18 @@ def _response(record: Record, asked: Asked, answer: Chunk, cost_nanousd: int) ->
     )
 
 
+def _has_form(asked: Asked) -> bool:
+    return Task(asked.task) is Task.DETECT or bool(asked.json_schema)
+
+
 def _detections(record: Record, asked: Asked, answer: Chunk, settings: Settings) -> tuple[Detection, ...]:
-    task = Task(asked.task)
-    if answer.finish != "STOP" or not (task is Task.DETECT or settings.json_schema):
+    if answer.finish != "STOP" or not _has_form(asked):
         return ()
     # What `read_form` looks at: the picture's size and the schema.
     picture = File(b"", MediaFacts("", Modality.IMAGE, asked.width, asked.height), "")
     question = Question(
         record.model,
-        task,
+        Task(asked.task),
         (),
         (Turn(False, (picture,)),),
         settings,

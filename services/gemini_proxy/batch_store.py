@@ -6,6 +6,7 @@ is the same both times, so that a lock that ended too soon does no harm.
 
 import base64
 import json
+import logging
 import secrets
 import time
 import zlib
@@ -17,6 +18,9 @@ from enum import StrEnum
 import redis.asyncio
 
 from services.gemini_proxy.accounts.redis_books import PREFIX, reaching_the_store
+from services.runtime.errors import Internal
+
+logger = logging.getLogger(__name__)
 
 KEPT_S = 48 * 3600
 """How long a batch and its answers are kept after its end."""
@@ -25,7 +29,7 @@ _LONGEST_S = 7 * 24 * 3600
 LOCK_S = 120
 """Longer than whoever holds it makes the provider wait, or waits for it."""
 
-_UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
+_DELETE_OWN = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
 class State(StrEnum):
@@ -99,7 +103,7 @@ class BatchStore:
 
     def __init__(self, client: redis.asyncio.Redis) -> None:
         self._client = client
-        self._unlock = client.register_script(_UNLOCK)
+        self._delete_own = client.register_script(_DELETE_OWN)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -144,23 +148,31 @@ class BatchStore:
                 pipeline.delete(_key("batch-name", record.tenant, record.request_id))
                 await pipeline.execute()
 
+    async def free_name(self, record: Record) -> None:
+        """The caller's name for it may be given to another batch."""
+        with reaching_the_store():
+            await self._delete_own(keys=[_key("batch-name", record.tenant, record.request_id)], args=[record.id])
+
     async def load(self, batch_id: str) -> Record | None:
         with reaching_the_store():
             return _record(await self._client.get(_key("batch", batch_id)))
 
     async def asked(self, batch_id: str) -> list[Asked]:
+        """Of one that has not ended. Raises Internal where it is not kept any more."""
         with reaching_the_store():
             facts = await self._client.get(_key("batch-asked", batch_id))
+        if facts is None:
+            raise Internal(f"what was asked in the batch {batch_id} is not kept any more")
         return [Asked(**each) for each in json.loads(_unpacked(facts))]
 
     async def open(self) -> list[Record]:
-        """Those that have not ended."""
+        """Those that have not ended and can be read."""
         with reaching_the_store():
             ids = sorted(await self._client.smembers(_key("batches-open")))
             lines = await self._client.mget([_key("batch", each) for each in ids]) if ids else []
             if gone := [each for each, line in zip(ids, lines, strict=True) if line is None]:
                 await self._client.srem(_key("batches-open"), *gone)
-        return [record for record in map(_record, lines) if record is not None]
+        return [record for line in lines if line is not None and (record := _readable(line)) is not None]
 
     async def page(self, tenant: str, *, below: str, size: int) -> list[Record]:
         """At most `size` of the tenant's, newest first, before the one named `below`; empty for the first page."""
@@ -214,7 +226,7 @@ class BatchStore:
         finally:
             if mine:
                 with reaching_the_store():
-                    await self._unlock(keys=[key], args=[token])
+                    await self._delete_own(keys=[key], args=[token])
 
 
 def packed(data: bytes) -> str:
@@ -236,6 +248,15 @@ def _record(line: str | None) -> Record | None:
         return None
     fields = json.loads(line)
     return Record(**fields | {"state": State(fields["state"])})
+
+
+def _readable(line: str) -> Record | None:
+    """None for one that another version has written in another form, which that version looks after."""
+    try:
+        return _record(line)
+    except (TypeError, ValueError, KeyError):
+        logger.error("a batch cannot be read: %s", line[:64])
+        return None
 
 
 def _key(kind: str, *names: str) -> str:

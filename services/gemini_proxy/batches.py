@@ -3,24 +3,23 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from google.genai import errors
+
 from chiasm.v1 import errors_pb2
-from services.gemini_proxy.accounts.books import Books, Claim, Outcome, Settlement
-from services.gemini_proxy.accounts.errors import UnknownAttempt
-from services.gemini_proxy.batch_convert import packed_answer, packed_error, sum_usages
+from services.gemini_proxy import observation
+from services.gemini_proxy.accounts.books import Books, Claim
+from services.gemini_proxy.batch_ending import BatchEnding
 from services.gemini_proxy.batch_store import LOCK_S, Asked, BatchStore, Record, State, new_id
 from services.gemini_proxy.config import GeminiSettings
 from services.gemini_proxy.estimating import estimate_of
 from services.gemini_proxy.failures import AttemptFailed, Kind, to_error
 from services.gemini_proxy.pool import Pool
-from services.gemini_proxy.prices import Prices, PriceUnknown
-from services.gemini_proxy.provider import Chunk
+from services.gemini_proxy.prices import Prices
 from services.gemini_proxy.question import Priority, Question
-from services.gemini_proxy.usage import TokenUsage
 from services.gemini_proxy.waiting import WaitingRoom
 from services.runtime.errors import ChiasmError, FailedPrecondition, NotFound, Unavailable
 
@@ -28,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 _CALL_S = 60.0
 """Of one call to the provider."""
-_RESULTS_AT_ONCE = 50
 _ENDS = {
     "SUCCEEDED": State.SUCCEEDED,
     "PARTIALLY_SUCCEEDED": State.SUCCEEDED,
@@ -60,6 +58,7 @@ class Batches:
         self._prices = prices
         self._room = room
         self._store = store
+        self._ending = BatchEnding(books, prices, store)
 
     async def start(self, questions: Sequence[Question], *, request_id: str) -> Record:
         """Raises what an answer does before it begins, naming fields of `requests[i]`."""
@@ -118,14 +117,34 @@ class Batches:
 
     async def run(self) -> None:
         """Looks after every batch that has not ended, for ever."""
+        settings = self._settings
+        async with asyncio.TaskGroup() as group:
+            # Apart: a provider that hangs must not let leases end.
+            group.create_task(self._every(settings.lease_s / 3, self._renew), name="renew leases of batches")
+            group.create_task(self._every(settings.batch_poll_s, self._poll), name="poll batches")
+
+    async def _every(self, pause_s: float, step: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(min(self._settings.batch_poll_s, self._settings.lease_s / 3))
             try:
-                for record in await self._store.open():
-                    await self._books.renew(record.attempt_ids)
-                    await self._look_after(record)
+                await step()
             except ChiasmError as error:
                 logger.warning("batches could not be looked after: %s", error.message)
+            await asyncio.sleep(pause_s)
+
+    async def _renew(self) -> None:
+        records = await self._store.open()
+        observation.batches_open(len(records))
+        for record in records:
+            await self._books.renew(record.attempt_ids)
+
+    async def _poll(self) -> None:
+        for record in await self._store.open():
+            try:
+                await self._look_after(record)
+            except ChiasmError as error:
+                logger.warning("batch %s could not be looked after: %s", record.id, error.message)
+            except Exception:  # of one batch alone: the others are to end
+                logger.exception("batch %s could not be looked after", record.id)
 
     async def _look_after(self, record: Record) -> None:
         """One look, unless another replica had one just now or is at it."""
@@ -138,10 +157,10 @@ class Batches:
             try:
                 await self._advance(current)
             except AttemptFailed as failure:
-                if failure.kind is Kind.REFUSED and current.provider_name:
+                if current.provider_name and _is_lost(failure):
                     logger.error("batch %s is lost at the provider: %s", record.id, failure.message)
                     # What it cost is not known: the leases end, and the worst case is booked.
-                    await self._end(current, State.FAILED, {}, booked=False)
+                    await self._ending.end(current, State.FAILED, {}, booked=False)
                 else:
                     logger.warning("batch %s could not be looked at: %s", record.id, failure.message)
 
@@ -154,8 +173,9 @@ class Batches:
             name = await self._pool[record.member].find_batch(record.id, timeout_s=_CALL_S) if record.member else ""
             if not name:
                 if time.time() - record.started_at > LOCK_S:
-                    await self._give_back(record)
-                    await self._end(record, State.FAILED, {}, booked=False)
+                    await self._ending.give_back(record)
+                    await self._store.free_name(record)
+                    await self._ending.end(record, State.FAILED, {}, booked=False)
                 return
             record = replace(record, provider_name=name, state=State.RUNNING)
             await self._store.save(record)
@@ -168,15 +188,17 @@ class Batches:
                     raise
         job = await provider.batch(record.provider_name, timeout_s=_CALL_S)
         if job.state in _ENDS:
-            await self._end(record, _ENDS[job.state], job.answers, booked=True)
+            await self._ending.end(record, _ENDS[job.state], job.answers, booked=True)
 
     async def _send(self, record: Record, questions: Sequence[Question]) -> Record:
         """Raises a ChiasmError where the provider has not taken it. A caller who leaves leaves it to `run`."""
         by_attempt = dict(zip(record.attempt_ids, questions, strict=True))
         try:
-            name = await self._pool[record.member].start_batch(by_attempt, label=record.id, timeout_s=_CALL_S)
+            with observation.batch_sent(record):
+                name = await self._pool[record.member].start_batch(by_attempt, label=record.id, timeout_s=_CALL_S)
         except AttemptFailed as failure:
-            if not failure.bill_is_known:
+            # A 5xx may follow a batch that was made; only generation is free of charge then.
+            if failure.kind is Kind.BROKEN or not failure.bill_is_known:
                 logger.warning("batch %s may be at the provider: %s", record.id, failure.message)
                 return record
             await self._take_back(record)
@@ -233,69 +255,16 @@ class Batches:
                 batch=True,
             )
             lease = await self._room.lease(claim, Priority.LOW, timeout_s=0)
+            observation.soft_budgets_exceeded(claim.tenant, lease)
             members = (lease.member,)
         return members[0]
 
     async def _take_back(self, record: Record) -> None:
         """As if there had never been such a batch: it was not sent."""
-        await self._give_back(record)
+        await self._ending.give_back(record)
         await self._store.remove(record)
 
-    async def _give_back(self, record: Record) -> None:
-        for attempt_id in record.attempt_ids:
-            with suppress(UnknownAttempt):  # it was not held yet
-                await self._books.settle(Settlement(attempt_id, Outcome.CANCELLED, TokenUsage(), 0, "", sent=False))
 
-    async def _end(
-        self, record: Record, state: State, answers: Mapping[str, Chunk | AttemptFailed], *, booked: bool
-    ) -> None:
-        """Keeps every request's answer and, with `booked`, books what it cost."""
-        why = AttemptFailed(Kind.BROKEN, f"the batch {state.value}")
-        usages, succeeded = [], 0
-        asked = await self._store.asked(record.id)
-        for first in range(0, record.count, _RESULTS_AT_ONCE):
-            results = {}
-            for index in range(first, min(record.count, first + _RESULTS_AT_ONCE)):
-                answer = answers.get(record.attempt_id(index), why)
-                missing = answer is why and state is State.SUCCEEDED
-                settlement = self._settlement(record, index, asked[index], answer, state, missing=missing)
-                if booked:
-                    await self._books.settle(settlement)
-                if isinstance(answer, Chunk):
-                    results[index], fits = await asyncio.to_thread(
-                        packed_answer, index, record, asked[index], answer, settlement.cost_nanousd
-                    )
-                    succeeded += fits
-                    usages.append((settlement.usage, settlement.cost_nanousd))
-                else:
-                    results[index] = packed_error(index, record, answer, state)
-            await self._store.put_results(record.id, results)
-        await self._store.save(
-            replace(record, state=state, ended_at=time.time(), succeeded=succeeded, usage=sum_usages(usages))
-        )
-
-    def _settlement(
-        self,
-        record: Record,
-        index: int,
-        asked: Asked,
-        answer: Chunk | AttemptFailed,
-        state: State,
-        *,
-        missing: bool,
-    ) -> Settlement:
-        attempt_id = record.attempt_id(index)
-        if isinstance(answer, Chunk) and answer.usage is not None:
-            try:
-                at = datetime.fromtimestamp(record.started_at, UTC)
-                cost = self._prices.cost_nanousd(answer.usage, answer.model or record.model, at, batch=True)
-            except PriceUnknown as error:
-                logger.error("attempt %s is booked at its worst case: %s", attempt_id, error.message)
-            else:
-                return Settlement(attempt_id, Outcome.OK, answer.usage, cost, answer.model, batch=True)
-        if isinstance(answer, Chunk) or missing:
-            outcome = Outcome.OK if isinstance(answer, Chunk) else Outcome.FAILED
-            model = answer.model if isinstance(answer, Chunk) else ""
-            return Settlement(attempt_id, outcome, TokenUsage(), asked.worst_nanousd, model, final=False, batch=True)
-        outcome = Outcome.CANCELLED if state is State.CANCELLED else Outcome.FAILED
-        return Settlement(attempt_id, outcome, TokenUsage(), 0, "", batch=True)
+def _is_lost(failure: AttemptFailed) -> bool:
+    """Whether the provider knows a batch no more, which is 404; another 4xx may be gone at the next look."""
+    return isinstance(failure.__cause__, errors.APIError) and failure.__cause__.code == 404

@@ -19,7 +19,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from services.gemini_proxy.accounts.books import Limits
-from services.runtime.config import Names, ServiceSettings
+from services.runtime.config import Names, RedisUrl, ServiceSettings
 from services.runtime.requests import check_name
 
 NO_KEY = "no key for Gemini is configured: set CHIASM_GEMINI_PROXY_API_KEY_FILE, or members in the configuration file"
@@ -129,7 +129,7 @@ class GeminiSettings(ServiceSettings):
     prices_file: Path | None = None
     """Prices that differ from the published ones, in TOML; see `prices`."""
 
-    redis_url: SecretStr | None = None
+    redis_url: RedisUrl | None = None
     """Where replicas share limits, budgets and the ledger: `redis://` or `rediss://`. Without it this process keeps
     to its share of the limits by itself, and hard budgets refuse."""
     books_timeout_s: float = Field(0.5, gt=0)
@@ -152,7 +152,7 @@ class GeminiSettings(ServiceSettings):
     retry_ratio: float = Field(0.1, ge=0, le=1)
     """Retries a successful call earns; together with a small stock they bound the load of a brown-out."""
     first_token_timeout_s: float = Field(60.0, gt=0)
-    """Seconds without a first piece of the answer after which an attempt is given up."""
+    """Seconds from a question's sending without a first piece of the answer, after which the attempt is given up."""
     attempt_timeout_s: float = Field(300.0, gt=0)
     """Seconds after which an attempt is cut, whoever still listens."""
     batch_poll_s: float = Field(15.0, gt=0)

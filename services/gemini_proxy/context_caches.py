@@ -7,19 +7,18 @@ books, of the tenant whose question it was made for, reserved before it is made 
 import asyncio
 import hashlib
 import json
-import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from itertools import takewhile
-from typing import TypeVar
 
 from google.genai import types
 
-from services.gemini_proxy.accounts.books import Books, Claim, Outcome, Refusal, Settlement
+from services.gemini_proxy.accounts.books import Books, Claim
+from services.gemini_proxy.cache_payments import CALL_S, CachePayments, is_not_done
 from services.gemini_proxy.caching import caching_pays
 from services.gemini_proxy.catalogue import MediaResolution, find_model
 from services.gemini_proxy.config import GeminiSettings
@@ -27,21 +26,16 @@ from services.gemini_proxy.contents import CachedPrefix, instructions_of, prefix
 from services.gemini_proxy.estimate import Estimate, MediaPart, TextPart, estimate
 from services.gemini_proxy.failures import AttemptFailed, Kind
 from services.gemini_proxy.notes import Note, Notes
+from services.gemini_proxy.observation import CREATE_CACHE, PROLONG_CACHE
 from services.gemini_proxy.prices import Prices
 from services.gemini_proxy.provider import Provider, failing_as_attempts, is_absent
 from services.gemini_proxy.question import File, Question, Task
 from services.gemini_proxy.usage import Modality, TokenUsage
-from services.runtime.errors import ChiasmError
-
-logger = logging.getLogger(__name__)
 
 _HOUR_S = 3600
-_CALL_S = 30.0
 _FAILURE_KNOWN_S = 60.0
 # An attempt that names a cache must reach the provider before it ends.
 _MARGIN_S = 5.0
-
-_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -68,9 +62,9 @@ class ContextCaches:
 
     def __init__(self, settings: GeminiSettings, books: Books, prices: Prices, notes: Notes) -> None:
         self._settings = settings
-        self._books = books
         self._prices = prices
         self._notes = notes
+        self._payments = CachePayments(books)
 
     async def prefix_of(self, question: Question, provider: Provider) -> Prefix | None:
         """What a cache could hold of `question`, which counts as a use of it; None where nothing is to be cached."""
@@ -132,7 +126,10 @@ class ContextCaches:
         most = self._prices.worst_cost_nanousd(bound, 0, model, now)
         most += self._prices.storage_nanousd(sum(bound.values()), ttl_s, model, now)
         claim = _claim(prefix, input_tokens=sum(bound.values()), cost_nanousd=most)
-        made = await self._pay(claim, lambda: prefix.provider.client.caches.create(model=model, config=config), bill)
+        create = prefix.provider.client.caches.create
+        made = None
+        with suppress(AttemptFailed):
+            made = await self._payments.pay(CREATE_CACHE, claim, lambda: create(model=model, config=config), bill)
         if made is None:
             await self._notes.put(prefix.shelf, prefix.digest, {}, lasts_s=_FAILURE_KNOWN_S)
             return {}
@@ -148,67 +145,33 @@ class ContextCaches:
             if note is None or "name" not in note or not self._ends_soon(note):
                 return
             until = datetime.fromisoformat(note["until"])
-            config = types.UpdateCachedContentConfig(expire_time=until + timedelta(seconds=ttl_s))
+            hoped = until + timedelta(seconds=ttl_s)
 
             def bill(made: types.CachedContent) -> tuple[TokenUsage, int]:
-                granted_s = Fraction((_until(made) - until) // timedelta(microseconds=1), 10**6)
+                granted_s = Fraction(max(_until(made) - until, timedelta()) // timedelta(microseconds=1), 10**6)
                 return TokenUsage(), self._prices.storage_nanousd(note["tokens"], granted_s, model, now)
 
             most = self._prices.storage_nanousd(note["tokens"], ttl_s, model, now)
-            update = prefix.provider.client.caches.update
-            made = await self._pay(
-                _claim(prefix, input_tokens=0, cost_nanousd=most),
-                lambda: update(name=note["name"], config=config),
-                bill,
-            )
-            if made is not None:
-                later = {"until": _until(made).isoformat(), "ends_at": note["ends_at"] + ttl_s}
-                await self._keep(prefix, {**note, **later})
-
-    async def _pay(
-        self, claim: Claim, call: Callable[[], Awaitable[_Made]], bill: Callable[[_Made], tuple[TokenUsage, int]]
-    ) -> _Made | None:
-        """What `call` gives, booked as `bill` has it; None where there is no room for it or the provider fails."""
-        try:
-            if isinstance(await self._books.reserve(claim), Refusal):
-                return None
-        except ChiasmError as error:
-            logger.warning("nothing is cached: %s", error.message)
-            return None
-        # Until more is known, the worst.
-        settlement = Settlement(
-            claim.attempt_id, Outcome.FAILED, TokenUsage(), claim.cost_nanousd, answered_by="", final=False
-        )
-        try:
-            with failing_as_attempts():
-                async with asyncio.timeout(_CALL_S):
-                    made = await call()
-            usage, cost = bill(made)
-            settlement = replace(
-                settlement, outcome=Outcome.OK, usage=usage, cost_nanousd=cost, answered_by=claim.model, final=True
-            )
-            return made
-        except AttemptFailed as failure:
-            if failure.bill_is_known:
-                settlement = replace(settlement, cost_nanousd=0, sent=failure.reached_provider, final=True)
-            logger.warning("nothing is cached: %s", failure.message)
-            return None
-        finally:
-            await self._settle(settlement)
-
-    async def _settle(self, settlement: Settlement) -> None:
-        try:
-            await self._books.settle(settlement)
-        except ChiasmError as error:
-            # Its lease ends, and the books take it for lost: its worst case, to be corrected.
-            logger.error("cache %s could not be settled: %s", settlement.attempt_id, error.message)
+            claim = _claim(prefix, input_tokens=0, cost_nanousd=most)
+            try:
+                made = await self._payments.pay(
+                    PROLONG_CACHE, claim, lambda: _prolonged(prefix.provider, note["name"], hoped), bill
+                )
+            except AttemptFailed:
+                end = hoped  # it is booked as if it lasted till then, and is not to be booked again
+            else:
+                if made is None:
+                    return
+                end = _until(made)
+            later = {"until": end.isoformat(), "ends_at": note["ends_at"] + (end - until).total_seconds()}
+            await self._keep(prefix, {**note, **later})
 
     async def _keep(self, prefix: Prefix, note: Note) -> None:
         lasts_s = note["ends_at"] - _MARGIN_S - self._notes.clock()
         await self._notes.put(prefix.shelf, prefix.digest, note, lasts_s=lasts_s)
 
     def _alone(self, prefix: Prefix) -> AbstractAsyncContextManager[None]:
-        return self._notes.alone(f"{prefix.shelf}:{prefix.digest}", at_most_s=_CALL_S)
+        return self._notes.alone(f"{prefix.shelf}:{prefix.digest}", at_most_s=CALL_S)
 
     def _ends_soon(self, note: Note) -> bool:
         return note["ends_at"] - self._notes.clock() < self._settings.cache_ttl_s / 2
@@ -295,10 +258,24 @@ def _cached(note: Note, prefix: Prefix) -> CachedPrefix:
     return CachedPrefix(note["name"], pieces=len(prefix.files))
 
 
+async def _prolonged(provider: Provider, name: str, until: datetime) -> types.CachedContent:
+    """The cache with its new end; where that answer is lost, as it is. Raises AttemptFailed."""
+    config = types.UpdateCachedContentConfig(expire_time=until)
+    try:
+        with failing_as_attempts():
+            async with asyncio.timeout(CALL_S / 2):
+                return await provider.client.caches.update(name=name, config=config)
+    except AttemptFailed as failure:
+        if not is_not_done(failure):
+            with suppress(AttemptFailed), failing_as_attempts():
+                return await provider.client.caches.get(name=name)
+        raise
+
+
 async def _is_gone(provider: Provider, name: str) -> bool:
     try:
         with failing_as_attempts():
-            async with asyncio.timeout(_CALL_S):
+            async with asyncio.timeout(CALL_S):
                 await provider.client.caches.get(name=name)
     except AttemptFailed as failure:
         return is_absent(failure)

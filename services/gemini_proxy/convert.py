@@ -33,6 +33,8 @@ _TASKS = {
     generation_pb2.TASK_DETECT: Task.DETECT,
 }
 _WITHOUT_TEXT = (Task.CAPTION, Task.READ_TEXT)
+# https://ai.google.dev/api/generate-content#GenerationConfig
+_MAX_STOPS = 5
 _PRIORITIES = {
     generation_pb2.PRIORITY_UNSPECIFIED: Priority.NORMAL,
     generation_pb2.PRIORITY_LOW: Priority.LOW,
@@ -154,6 +156,8 @@ def _settings(config: generation_pb2.GenerationConfig, model: Model, settings: G
         )
     if config.json_schema:
         check_schema(config.json_schema, "config.json_schema")
+    if len(config.stop) > _MAX_STOPS:
+        raise InvalidArgument(f"Gemini takes at most {_MAX_STOPS} stop texts", field="config.stop")
     if config.seed > 2**31 - 1:
         raise InvalidArgument("Gemini takes seeds to 2,147,483,647", field="config.seed")
     for name, enum in (("thinking_level", _THINKING), ("media_resolution", _RESOLUTIONS)):

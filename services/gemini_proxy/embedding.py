@@ -5,7 +5,7 @@ import math
 import struct
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 from chiasm.v1 import errors_pb2
@@ -20,8 +20,6 @@ from services.gemini_proxy.failures import AttemptFailed, Kind
 from services.gemini_proxy.provider import Chunk, Provider
 from services.gemini_proxy.question import File, Priority, Text
 from services.runtime.errors import InvalidArgument
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,10 @@ class _OnePiece:
 
     provider: Provider
 
-    async def stream(self, question: EmbeddingQuestion, *, attempt_id: str, timeout_s: float) -> AsyncIterator[Chunk]:
+    async def stream(
+        self, question: EmbeddingQuestion, *, attempt_id: str, timeout_s: float, sending: Callable[[], None]
+    ) -> AsyncIterator[Chunk]:
+        sending()
         yield await self.provider.embed(question, timeout_s=timeout_s)
 
 

@@ -1,5 +1,7 @@
 """EmbeddingService's RPC: protos in, protos out."""
 
+import time
+
 import grpc
 
 from chiasm.v1 import embedding_pb2, embedding_pb2_grpc, errors_pb2, models_pb2
@@ -41,6 +43,7 @@ class EmbeddingServer(embedding_pb2_grpc.EmbeddingServiceServicer):
         self, request: embedding_pb2.EmbedRequest, context: grpc.aio.ServicerContext
     ) -> embedding_pb2.EmbedResponse:
         seconds = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
+        deadline = time.monotonic() + seconds
         tenant = tenant_of(context)
         check_embed(request, max_items=MAX_ITEMS)
         model = find_model(self._model(request.model))
@@ -49,7 +52,7 @@ class EmbeddingServer(embedding_pb2_grpc.EmbeddingServiceServicer):
         name_request(request)
         async with within(seconds):
             question = await convert.question_from_proto(request, model=model, tenant=tenant, settings=self._settings)
-            embedded = await self._embedder.embed(question, timeout_s=seconds)
+            embedded = await self._embedder.embed(question, timeout_s=deadline - time.monotonic())
         return convert.response_to_proto(embedded, question)
 
     def models(self) -> list[models_pb2.Model]:

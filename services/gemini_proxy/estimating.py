@@ -8,7 +8,7 @@ from chiasm.v1 import errors_pb2
 from services.gemini_proxy.catalogue import MediaResolution, find_model
 from services.gemini_proxy.contents import schema_of, spoken, task_text
 from services.gemini_proxy.estimate import Estimate, MediaPart, TextPart, Unknown, estimate
-from services.gemini_proxy.failures import AttemptFailed, to_error
+from services.gemini_proxy.failures import AttemptFailed, Kind, to_error
 from services.gemini_proxy.pool import Pool
 from services.gemini_proxy.question import File, Piece, Question, Reference, Text
 from services.gemini_proxy.tasks import prompt_of
@@ -39,26 +39,38 @@ async def estimate_of(question: Question, pool: Pool) -> Estimate:
 
 
 async def _counted(question: Question, pool: Pool) -> Estimate:
-    """With what the provider's `countTokens`, which is free, says of the turns; what is not seen here is of the
-    references' modality."""
-    try:
-        total = await pool[pool.names[0]].count_tokens(question)
-    except AttemptFailed as failure:
-        raise to_error(failure, model=question.model, delivered=False) from failure
+    """With what the provider's `countTokens`, which is free, says of the turns; what is not seen here is likely of the
+    first reference's modality."""
+    total = await _count(question, pool)
     # It counts media as if no resolution were asked for.
     known = sum(estimate(_seen(_said(question, MediaResolution.UNSPECIFIED)), question.model).expected.values())
     seen = estimate(_seen(_parts(question)), question.model)
-    modality, factor = _references(question)
+    modalities, factor = _references(question)
     rest = max(0, total - known)
     expected = ceil(rest * factor)
+    # How much of it is sound, which costs the most, only the bill will tell.
+    dearest = Modality.AUDIO if {Modality.AUDIO, Modality.VIDEO} & {*modalities} else modalities[0]
     return Estimate(
-        Counter(seen.expected) + Counter({modality: expected}),
-        Counter(seen.bound) + Counter({modality: max(rest, expected)}),
+        Counter(seen.expected) + Counter({modalities[0]: expected}),
+        Counter(seen.bound) + Counter({dearest: max(rest, expected)}),
     )
 
 
-def _references(question: Question) -> tuple[Modality, Fraction]:
-    """Their modality, and how many times the tokens they have at the usual resolution the one asked for takes."""
+async def _count(question: Question, pool: Pool) -> int:
+    """What the first member says that can; none is asked after one that refuses the question itself."""
+    failure: AttemptFailed | None = None
+    for name in pool.names:
+        try:
+            return await pool[name].count_tokens(question)
+        except AttemptFailed as error:
+            failure = error
+            if error.kind is Kind.REFUSED:
+                break
+    raise to_error(failure, model=question.model, delivered=False) from failure
+
+
+def _references(question: Question) -> tuple[list[Modality], Fraction]:
+    """Their modalities, and how many times the tokens they have at the usual resolution the one asked for takes."""
     rules, resolution = find_model(question.model).rules, question.settings.media_resolution
     tables = {Modality.IMAGE: rules.image, Modality.DOCUMENT: rules.page, Modality.VIDEO: rules.frame}
     pieces = [piece for turn in question.turns for piece in turn.pieces if isinstance(piece, Reference)]
@@ -69,7 +81,7 @@ def _references(question: Question) -> tuple[Modality, Fraction]:
         for modality in modalities
         if modality in tables
     ]
-    return modalities[0], max(factors, default=Fraction(1))
+    return modalities, max(factors, default=Fraction(1))
 
 
 def _parts(question: Question) -> list[TextPart | MediaPart]:

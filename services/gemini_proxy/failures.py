@@ -24,11 +24,11 @@ class Kind(Enum):
     QUOTA = "quota", True
     """429: a limit of the provider's."""
     DENIED = "denied", False
-    """401, 403, or a key that is no key."""
+    """401, 403, a key that is no key, or a region or an account that is not served."""
     REFUSED = "refused", False
     """400, 404, 413: the request itself."""
     BROKEN = "broken", True
-    """500, 503, and whatever else of 5xx."""
+    """500, 503, whatever else of 5xx, and the 4xx that are not the caller's fault."""
     UNREACHABLE = "unreachable", True
     """No connection: the request was never sent."""
     TIMEOUT = "timeout", True

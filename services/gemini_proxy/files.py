@@ -7,8 +7,8 @@ them, and they cost nothing (https://ai.google.dev/gemini-api/docs/files). Verte
 import asyncio
 import hashlib
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from io import BytesIO
 
 from google.genai import types
@@ -115,7 +115,8 @@ class Files:
             with failing_as_attempts():
                 async with self._uploads, asyncio.timeout(_UPLOAD_S):
                     uploaded = await provider.client.files.upload(file=BytesIO(file.data), config=config)
-                    uploaded = await _processed(provider.client, uploaded)
+                    async with _deleted_on_failure(provider, uploaded.name):
+                        uploaded = await _processed(provider.client, uploaded)
         except AttemptFailed as failure:
             raise _upload_failed(failure, file.at) from failure
         if uploaded.state is types.FileState.FAILED:
@@ -161,6 +162,17 @@ async def _processed(client: AsyncClient, uploaded: types.File) -> types.File:
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         uploaded = await client.files.get(name=uploaded.name)
     return uploaded
+
+
+@asynccontextmanager
+async def _deleted_on_failure(provider: Provider, name: str) -> AsyncIterator[None]:
+    """Around what is done until it is known where the file lies: nobody would delete it later."""
+    try:
+        yield
+    except BaseException:
+        with suppress(AttemptFailed):
+            await _delete(provider, name)
+        raise
 
 
 async def _is_gone(provider: Provider, name: str) -> bool:

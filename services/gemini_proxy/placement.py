@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -58,10 +58,13 @@ class PlacingProvider:
     provider: Provider
     placer: Placer
 
-    async def stream(self, question: Question, *, attempt_id: str, timeout_s: float) -> AsyncIterator[Chunk]:
-        """As `Provider.stream`."""
+    async def stream(
+        self, question: Question, *, attempt_id: str, timeout_s: float, sending: Callable[[], None]
+    ) -> AsyncIterator[Chunk]:
+        """As `attempt.Sender` has it."""
         deadline = time.monotonic() + timeout_s
         placement = await self._place(question, deadline, use_cache=True)
+        sending()
         heard = False
         try:
             async with aclosing(self._ask(question, placement, attempt_id, deadline)) as chunks:
@@ -74,6 +77,7 @@ class PlacingProvider:
             if not refused or not await self._has_vanished(placement, deadline):
                 raise
         placement = await self._place(question, deadline, use_cache=False)
+        sending()
         async with aclosing(self._ask(question, placement, attempt_id, deadline)) as chunks:
             async for chunk in chunks:
                 yield chunk

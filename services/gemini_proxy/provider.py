@@ -3,25 +3,22 @@
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 
 import aiohttp
-import pydantic
 from google import genai
 from google.genai import errors, types
 
 from services.gemini_proxy.config import MemberSettings
 from services.gemini_proxy.contents import ATTEMPT_LABEL, CachedPrefix, config_of, contents_of
 from services.gemini_proxy.embedding_question import EmbeddingQuestion
-from services.gemini_proxy.failures import AttemptFailed, Kind, read_quota
+from services.gemini_proxy.failures import AttemptFailed, Kind
+from services.gemini_proxy.provider_errors import to_failure, without_key
 from services.gemini_proxy.question import File, Question, Text
-from services.gemini_proxy.received import ReceivedResponse
+from services.gemini_proxy.transport import open_session
 from services.gemini_proxy.usage import Modality, TokenUsage
 
 _MODALITIES = {types.MediaModality(modality.value): modality for modality in Modality}
 _COUNT_TIMEOUT_MS = 10_000
-# A 400 whose reason says that the key is no key. https://ai.google.dev/gemini-api/docs/troubleshooting
-_BAD_KEY = "API_KEY_INVALID"
 
 
 @dataclass(frozen=True)
@@ -38,13 +35,6 @@ class Chunk:
     finish_message: str = ""
     vectors: tuple[Sequence[float], ...] = ()
     """Of what was to be embedded, all in one piece."""
-
-
-class _Request(aiohttp.ClientRequest):
-    """Sends large bodies piece by piece: aiohttp would write bytes at once and hold up the event loop meanwhile."""
-
-    def update_body_from_data(self, body: object, _stacklevel: int = 3) -> None:
-        super().update_body_from_data(BytesIO(body) if isinstance(body, bytes) else body, _stacklevel)
 
 
 @dataclass(frozen=True)
@@ -68,13 +58,7 @@ class Provider:
         self._client: genai.Client | None = None
 
     async def start(self) -> None:
-        # The books bound how many calls there are; a limit here would be a queue without a deadline.
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            trust_env=True,
-            request_class=_Request,
-            response_class=ReceivedResponse,
-        )
+        self._session = open_session()
         member = self._member
         options = types.HttpOptions(
             base_url=member.base_url,
@@ -150,8 +134,8 @@ class Provider:
             response = await self.client.models.embed_content(model=question.model, contents=contents, config=config)
         said = response.usage_metadata
         return Chunk(
-            usage=TokenUsage(_by_modality(said.prompt_tokens_details or (), said.prompt_token_count or 0))
-            if said
+            usage=TokenUsage(_by_modality(said.prompt_tokens_details or (), said.prompt_token_count))
+            if said and said.prompt_token_count
             else None,
             model=question.model,
             finish="STOP",
@@ -210,12 +194,10 @@ class Provider:
     async def count_tokens(self, question: Question) -> int:
         """Tokens of the turns as the provider counts them, free of charge. Raises AttemptFailed."""
         config = types.CountTokensConfig(http_options=types.HttpOptions(timeout=_COUNT_TIMEOUT_MS))
-        try:
+        with failing_as_attempts():
             counted = await self.client.models.count_tokens(
                 model=question.model, contents=contents_of(question, {}), config=config
             )
-        except Exception as error:
-            raise to_failure(error) from error
         return counted.total_tokens or 0
 
 
@@ -237,42 +219,11 @@ def _within(seconds: float) -> types.HttpOptions:
     return types.HttpOptions(timeout=max(1, int(seconds * 1000)))
 
 
-def to_failure(error: Exception) -> AttemptFailed:
-    """What an exception of google-genai's, or of its transport's, means; itself where it means nothing here."""
-    match error:
-        case AttemptFailed():
-            return error
-        case errors.APIError():
-            return _api_failure(error)
-        case TimeoutError() | aiohttp.ServerTimeoutError():
-            return AttemptFailed(Kind.TIMEOUT, "no answer in time")
-        case aiohttp.ClientConnectorError():
-            return AttemptFailed(Kind.UNREACHABLE, "the provider cannot be reached")
-        case aiohttp.ClientPayloadError() | aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError():
-            return AttemptFailed(Kind.CUT, "the connection ended")
-        case aiohttp.ClientError():
-            return AttemptFailed(Kind.MALFORMED, "not HTTP as it should be")
-        case errors.UnknownApiResponseError() | pydantic.ValidationError() | ValueError() | KeyError():
-            return AttemptFailed(Kind.MALFORMED, "not an answer as the provider's reference has it")
-    raise error
-
-
-def _api_failure(error: errors.APIError) -> AttemptFailed:
-    message = str(error.message or error.status or "no reason given")[:200]
-    if error.code == 429:
-        return AttemptFailed(Kind.QUOTA, message, quota=read_quota(error.details))
-    if error.code in (401, 403) or _BAD_KEY in str(error.details):
-        return AttemptFailed(Kind.DENIED, message)
-    if error.code is not None and 400 <= error.code < 500:
-        return AttemptFailed(Kind.REFUSED, message)
-    return AttemptFailed(Kind.BROKEN, f"it answered {error.code} {error.status or ''}".rstrip())
-
-
 def _batch_answer(answer: types.InlinedResponse) -> Chunk | AttemptFailed:
     if answer.response is not None:
         return _chunk(answer.response)
     code = (answer.error.code if answer.error else None) or 0
-    message = str((answer.error.message if answer.error else None) or "no reason given")[:200]
+    message = without_key(str((answer.error.message if answer.error else None) or "no reason given"))
     # As google.rpc.Code or as HTTP has it.
     if code in (3, 5, 9, 11) or 400 <= code < 500:
         return AttemptFailed(Kind.REFUSED, message)
@@ -286,6 +237,7 @@ def _part(item: Text | File) -> types.Part:
 
 
 def _chunk(response: types.GenerateContentResponse) -> Chunk:
+    said = response.usage_metadata
     candidate = response.candidates[0] if response.candidates else None
     parts = (candidate.content.parts if candidate and candidate.content else None) or []
     finish, message = "", ""
@@ -294,12 +246,18 @@ def _chunk(response: types.GenerateContentResponse) -> Chunk:
     elif (feedback := response.prompt_feedback) and feedback.block_reason:
         finish, message = f"PROMPT_{feedback.block_reason.value}", feedback.block_reason_message or ""
     return Chunk(
-        text="".join(part.text for part in parts if part.text and not part.thought),
-        usage=usage_of(response.usage_metadata) if response.usage_metadata else None,
+        text=_well_formed("".join(part.text for part in parts if part.text and not part.thought)),
+        # Until its last piece, Vertex AI tells the kind of traffic and counts nothing.
+        usage=usage_of(said) if said and said.prompt_token_count else None,
         model=response.model_version or "",
         finish=finish,
-        finish_message=message,
+        finish_message=_well_formed(message),
     )
+
+
+def _well_formed(text: str) -> str:
+    """With `?` for halves of characters, which JSON may hold and no proto takes."""
+    return text.encode(errors="replace").decode()
 
 
 def usage_of(said: types.GenerateContentResponseUsageMetadata) -> TokenUsage:

@@ -6,7 +6,7 @@ https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/request-respons
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from services.gemini_proxy.accounts.books import Booking, Books, Outcome, Settlement
 from services.gemini_proxy.accounts.errors import UnknownAttempt
-from services.gemini_proxy.accounts.ledger import EntryKind, Filter, Ledger
+from services.gemini_proxy.accounts.ledger import Entry, EntryKind, Filter, Ledger
 from services.gemini_proxy.contents import ATTEMPT_LABEL
 from services.gemini_proxy.prices import Prices, PriceUnknown
 from services.gemini_proxy.provider import usage_of
@@ -75,24 +75,28 @@ class Span:
 
 
 class Reconciler:
-    """Reads one record."""
+    """Reads one record. `members`: those of the pool whose calls it can hold."""
 
-    def __init__(self, ledger: Ledger, books: Books, prices: Prices) -> None:
+    def __init__(self, ledger: Ledger, books: Books, prices: Prices, members: Collection[str]) -> None:
         self._ledger = ledger
         self._books = books
         self._prices = prices
+        self._members = members
 
     async def reconcile(self, pieces: AsyncIterator[bytes], whole: Span | None = None) -> Reconciliation:
-        """Settles every attempt that `pieces`, put together, tell of; and those lost in the span of which the record is
-        `whole`, and that it does not tell of, as never served. Raises BooksUnavailable; again is harmless.
+        """Settles every attempt that `pieces`, put together, tell of; and as never served those lost in the span of
+        which the record is `whole`, up to its newest row, and that it does not tell of. Raises BooksUnavailable; again
+        is harmless.
         """
         rows = corrected = skipped = difference = 0
+        newest = datetime.min.replace(tzinfo=UTC)
         pending: dict[str, date] = {}
         lost = await self._lost(whole) if whole is not None else {}
         async with aclosing(lines_of(pieces)) as lines:
             async for line in lines:
                 try:
                     row = read_row(line)
+                    newest = max(newest, row.at)
                     booking = await self._settle(row)
                 except (ValueError, UnknownAttempt, PriceUnknown) as error:
                     skipped += 1
@@ -107,22 +111,26 @@ class Reconciler:
                 if len(pending) == MOST_CORRECTED:
                     difference += await self._difference(pending)
                     pending.clear()
-        for attempt_id, day in lost.items():
-            if await self._books.settle(_never_served(attempt_id)) is not Booking.REPEATED:
+        for entry in lost.values():
+            # What came after its newest row a record may lack because it was written before.
+            in_time = entry.at <= newest
+            if in_time and await self._books.settle(_never_served(entry.attempt_id)) is not Booking.REPEATED:
                 corrected += 1
-                difference += await self._difference({attempt_id: day})
+                difference += await self._difference({entry.attempt_id: _day_of(entry)})
         difference += await self._difference(pending)
         return Reconciliation(rows, corrected, skipped, difference)
 
-    async def _lost(self, whole: Span) -> dict[str, date]:
-        """The day of every attempt that ended in the span and stands in the ledger by an estimate."""
-        lost: dict[str, date] = {}
+    async def _lost(self, whole: Span) -> dict[str, Entry]:
+        """The entry of every attempt of the members that ended in the span and stands by an estimate."""
+        lost: dict[str, Entry] = {}
         since = whole.since + _LONGEST_ATTEMPT
         days = Filter((since - _LONGEST_ATTEMPT).astimezone(UTC).date(), whole.until.astimezone(UTC).date())
         async with aclosing(self._ledger.export(days)) as entries:
             async for entry in entries:
-                if entry.kind is EntryKind.ESTIMATED and since <= entry.at <= whole.until:
-                    lost[entry.attempt_id] = date.fromisoformat(entry.name.partition("/")[0])
+                # The provider works on at what was given up, and records it later.
+                in_span = entry.member in self._members and since <= entry.at <= whole.until - _LONGEST_ATTEMPT
+                if entry.kind is EntryKind.ESTIMATED and in_span:
+                    lost[entry.attempt_id] = entry
                 elif entry.kind is EntryKind.CORRECTION:
                     lost.pop(entry.attempt_id, None)
         return lost
@@ -163,6 +171,11 @@ class Reconciler:
             if not cursor:
                 break
         return total
+
+
+def _day_of(entry: Entry) -> date:
+    """Of the ledger in which it stands."""
+    return date.fromisoformat(entry.name.partition("/")[0])
 
 
 def _never_served(attempt_id: str) -> Settlement:

@@ -33,9 +33,10 @@ from services.gemini_proxy.prices import Prices, PriceUnknown
 from services.gemini_proxy.usage_service import UsageServer
 from services.gemini_proxy.waiting import WaitingRoom
 from services.runtime.config import BadSetting
-from services.runtime.deadline import remaining_s
+from services.runtime.deadline import remaining_s, within
 from services.runtime.errors import FailedPrecondition, NotFound
 from services.runtime.generation import GenerationServer
+from services.runtime.load_report import Load
 from services.runtime.paging import list_models
 from services.runtime.requests import check_generate, name_request
 from services.runtime.streams import collect, each_within
@@ -78,7 +79,8 @@ class GeminiService(GenerationServer):
             store = BatchStore(connect(settings.redis_url.get_secret_value(), timeout_s=_BATCH_STORE_TIMEOUT_S))
             self._batches = Batches(settings, self._pool, books, self._prices, self._room, store)
         self._batch_server = BatchServer(settings, self._pool, self._batches, self._model)
-        self._usage = UsageServer(self._bookkeeping.ledger, books, self._prices)
+        logged = [member.name for member in settings.pool if member.vertex]
+        self._usage = UsageServer(self._bookkeeping.ledger, books, self._prices, logged=logged)
 
     @property
     def ledger(self) -> Ledger | None:
@@ -112,6 +114,11 @@ class GeminiService(GenerationServer):
         await self._notes.close()
         await self._bookkeeping.close()
 
+    def load(self) -> Load:
+        running, waiting = len(self._attempts), self._room.waiting
+        # The call that tells of it is over, and is as much of the load as the next one.
+        return Load((running + waiting + 1) / self._settings.max_concurrent_calls, running, waiting)
+
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.ListModelsResponse:
@@ -128,7 +135,9 @@ class GeminiService(GenerationServer):
     async def Generate(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
     ) -> generation_pb2.GenerateResponse:
-        return await collect(self._answer(request, context, whole=True))
+        response = await collect(self._answer(request, context, whole=True))
+        self.tell_load(context)
+        return response
 
     def events(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext
@@ -146,11 +155,13 @@ class GeminiService(GenerationServer):
         if not self._pool.names:
             raise FailedPrecondition(NO_KEY, reason=errors_pb2.ERROR_REASON_PROVIDER_NOT_CONFIGURED)
         request_id = name_request(request)
-        question = await convert.question_from_proto(request, model=model, tenant=tenant, settings=self._settings)
+        async with within(seconds):
+            question = await convert.question_from_proto(request, model=model, tenant=tenant, settings=self._settings)
+        left_s = arrived + seconds - time.monotonic()
         started = generation_pb2.Started(model=f"models/{model.name}", attempt=1, request_id=request_id)
         begun, first_token_s = False, None
-        answer = self._answerer.answer(question, timeout_s=seconds, whole=whole)
-        async with aclosing(each_within(seconds, answer)) as pieces:
+        answer = self._answerer.answer(question, timeout_s=left_s, whole=whole)
+        async with aclosing(each_within(left_s, answer)) as pieces:
             async for piece in pieces:
                 elapsed_s = time.monotonic() - arrived
                 if not begun:

@@ -77,14 +77,15 @@ def read_boxes(answer: str, width: int, height: int) -> tuple[Detection, ...]:
     return tuple(detections)
 
 
-def read_json(answer: str) -> object:
-    """The JSON of an answer, out of the code fence that models like to put around it.
+def unfenced(answer: str) -> str:
+    """An answer in JSON without the code fence that models like to put around it."""
+    return answer.strip().removeprefix("```json").removeprefix("```").removesuffix("```").strip()
 
-    Raises MalformedAnswer.
-    """
-    unfenced = answer.strip().removeprefix("```json").removeprefix("```").removesuffix("```")
+
+def read_json(answer: str) -> object:
+    """Raises MalformedAnswer."""
     try:
-        return json.loads(unfenced)
+        return json.loads(unfenced(answer))
     except (ValueError, RecursionError) as error:
         raise MalformedAnswer("not JSON") from error
 

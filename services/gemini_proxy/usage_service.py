@@ -1,7 +1,7 @@
 """UsageService's RPCs: protos in, protos out."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import aclosing
 from itertools import groupby
 
@@ -33,12 +33,14 @@ class UsageServer(usage_pb2_grpc.UsageServiceServicer):
     ledger: None where no Redis keeps it; then every call fails with FailedPrecondition.
     books: what corrections are settled in.
     prices: what corrections cost.
+    logged: members of the pool whose calls a record can hold: Vertex AI's.
     """
 
-    def __init__(self, ledger: Ledger | None, books: Books, prices: Prices) -> None:
+    def __init__(self, ledger: Ledger | None, books: Books, prices: Prices, *, logged: Collection[str] = ()) -> None:
         self._kept_ledger = ledger
         self._books = books
         self._prices = prices
+        self._logged = logged
 
     async def QueryUsage(
         self, request: usage_pb2.QueryUsageRequest, context: grpc.aio.ServicerContext
@@ -89,7 +91,7 @@ class UsageServer(usage_pb2_grpc.UsageServiceServicer):
     async def ReconcileUsage(
         self, requests: AsyncIterator[usage_pb2.ReconcileUsageRequest], context: grpc.aio.ServicerContext
     ) -> usage_pb2.ReconcileUsageResponse:
-        reconciler = Reconciler(self._ledger, self._books, self._prices)
+        reconciler = Reconciler(self._ledger, self._books, self._prices, self._logged)
         async with within(_timeout_s(context)):
             first = await anext(aiter(requests), usage_pb2.ReconcileUsageRequest())
             done = await reconciler.reconcile(_data(first, requests), convert.span_from_proto(first))

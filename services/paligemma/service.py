@@ -14,6 +14,7 @@ from services.paligemma.engine import Engine
 from services.runtime.deadline import remaining_s
 from services.runtime.errors import NotFound, Unavailable
 from services.runtime.generation import GenerationServer
+from services.runtime.load_report import Load
 from services.runtime.paging import list_models
 from services.runtime.requests import check_generate, name_request
 from services.runtime.streams import each_within
@@ -39,6 +40,12 @@ class PaligemmaService(GenerationServer):
 
     async def stop(self) -> None:
         await self._engine.stop()
+
+    def load(self) -> Load:
+        running, waiting = self._engine.running, self._engine.waiting
+        # The call that tells of it has just left the engine, and is as much of the load as the next one.
+        utilization = (running + waiting + 1) / self._settings.max_running
+        return Load(utilization, running, waiting, self._engine.kv_cache_usage)
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext

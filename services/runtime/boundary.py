@@ -12,19 +12,26 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from chiasm.v1.errors_pb2 import ErrorReason
-from services.runtime.errors import DOMAIN, ChiasmError, DeadlineExceeded, Internal, Unavailable, to_status
+from services.runtime.errors import DOMAIN, ChiasmError, DeadlineExceeded, Internal, Overloaded, Unavailable, to_status
 from services.runtime.interception import AroundInterceptor
 
 logger = logging.getLogger(__name__)
 
 _UNAVAILABLE = Unavailable.code, ErrorReason.ERROR_REASON_MODEL_UNAVAILABLE, "the model server is unavailable", 1.0
 _TOO_SLOW = DeadlineExceeded.code, ErrorReason.ERROR_REASON_DEADLINE, "the model server ran out of time", None
+# Said by gRPC itself of a message that is larger than it takes: the same call would not fare better.
+_TOO_LARGE = Overloaded.code, ErrorReason.ERROR_REASON_OVERLOADED, "the model server does not take so much", None
 
 _KNOWN_UPSTREAM = {
     grpc.StatusCode.UNAVAILABLE: _UNAVAILABLE,
     grpc.StatusCode.CANCELLED: _UNAVAILABLE,  # nobody here cancelled: the server went away under the call
     grpc.StatusCode.DEADLINE_EXCEEDED: _TOO_SLOW,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _TOO_LARGE,
 }
+
+
+# https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
+_NO_RETRY = ("grpc-retry-pushback-ms", "-1")
 
 
 class Upstream(ChiasmError):
@@ -63,7 +70,10 @@ class Boundary(AroundInterceptor):
                 raise asyncio.CancelledError from error
             if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served here")  # generated default
-            await context.abort_with_status(rpc_status.to_status(_status(method, error)))
+            status = rpc_status.to_status(_status(method, error))
+            if isinstance(error, ChiasmError) and error.was_retried:
+                status = status._replace(trailing_metadata=(*status.trailing_metadata, _NO_RETRY))
+            await context.abort_with_status(status)
 
 
 def _status(method: str, error: Exception) -> status_pb2.Status:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import grpc
 
+from services.runtime.load_report import BALANCING
+
 _READS = [
     {"service": "chiasm.v1.ModelService", "method": "GetModel"},
     {"service": "chiasm.v1.ModelService", "method": "ListModels"},
@@ -21,7 +23,7 @@ _READY = {"healthCheckConfig": {"serviceName": "chiasm.v1.GenerationService"}}
 # https://github.com/grpc/proposal/blob/master/A6-client-retries.md. Only unary calls are retried, and only when the
 # server said UNAVAILABLE; the token bucket stops retries when more than about one call in ten fails.
 _SERVICE_CONFIG = {
-    "loadBalancingConfig": [{"round_robin": {}}],
+    "loadBalancingConfig": BALANCING,
     "methodConfig": [
         {
             "name": _READS,

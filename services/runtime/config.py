@@ -10,8 +10,9 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -35,6 +36,21 @@ def _split(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Strings separated by commas, or as a JSON list."""
+
+
+def _check_redis_url(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        usable = parts.scheme == "unix" or (parts.scheme in ("redis", "rediss") and (parts.port or True))
+    except ValueError:  # whose text may hold a part of the password
+        usable = False
+    if not usable:
+        raise ValueError("give redis://, rediss:// or unix://, with special characters of the password as %XX")
+    return value
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
+"""Where a Redis is; it may hold a password."""
 
 
 class ServiceSettings(BaseSettings):
@@ -78,6 +94,10 @@ class ServiceSettings(BaseSettings):
     tls_client_ca_file: Path | None = None
     """When set, clients must show a certificate that descends from one of these, in PEM."""
 
+    allowed_callers: Names = ()
+    """Subject alternative names of the client certificates whose holders are answered, separated by commas or as a JSON
+    list; everybody is when empty. Needs `tls_client_ca_file`. Behind a gateway: the gateway's own."""
+
     otlp_endpoint: str | None = Field(None, pattern="^https?://")
     """Where traces and metrics go over OTLP/gRPC: `http://` for plaintext; off when None."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -91,6 +111,8 @@ class ServiceSettings(BaseSettings):
             raise ValueError("tls_certificate_file and tls_key_file must be given together")
         if self.tls_client_ca_file is not None and self.tls_certificate_file is None:
             raise ValueError("tls_client_ca_file needs tls_certificate_file and tls_key_file")
+        if self.allowed_callers and self.tls_client_ca_file is None:
+            raise ValueError("allowed_callers needs tls_client_ca_file, which proves who a caller is")
         return self
 
     @classmethod

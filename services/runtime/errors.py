@@ -3,6 +3,8 @@
 ChiasmError
 ├── InvalidArgument      INVALID_ARGUMENT     a field is missing or wrong; names it
 ├── NotFound             NOT_FOUND            no such model here
+├── Unauthenticated      UNAUTHENTICATED      the caller proves nobody's identity
+├── PermissionDenied     PERMISSION_DENIED    the caller is known, and this is not for it
 ├── FailedPrecondition   FAILED_PRECONDITION  the server lacks a file
 ├── DeadlineExceeded     DEADLINE_EXCEEDED    the time given was not enough
 ├── Overloaded           RESOURCE_EXHAUSTED   too many calls; says when to come again
@@ -49,6 +51,8 @@ class ChiasmError(Exception):
 
     forwarded: status_pb2.Status | None = None
     """The status as another of Chiasm's servers sent it, to be passed on unchanged; None for an error of our own."""
+    was_retried: bool = False
+    """Whether it was tried again here: a retry by the client's own channel would only multiply the attempts."""
 
     def __init__(
         self,
@@ -89,6 +93,20 @@ class NotFound(ChiasmError):
 
     code = grpc.StatusCode.NOT_FOUND
     default_reason = ErrorReason.ERROR_REASON_MODEL_NOT_FOUND
+
+
+class Unauthenticated(ChiasmError):
+    """The call comes without a key, token or certificate that proves whose it is. The message never repeats one."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    default_reason = ErrorReason.ERROR_REASON_UNAUTHENTICATED
+
+
+class PermissionDenied(ChiasmError):
+    """Who calls is known, and may not do this."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    default_reason = ErrorReason.ERROR_REASON_PERMISSION_DENIED
 
 
 class FailedPrecondition(ChiasmError):

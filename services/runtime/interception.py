@@ -1,5 +1,6 @@
 """Runs an interceptor's code around a call, whatever the call's kind."""
 
+import asyncio
 import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
@@ -7,6 +8,11 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import grpc
+
+from services.runtime.errors import DeadlineExceeded
+
+WRITE_S = 60.0
+"""Seconds that a caller may take to make room for one message."""
 
 _MAKE_HANDLER = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -68,4 +74,8 @@ async def _stream(behaviour: Callable[..., Any], request: Any, context: grpc.aio
         return
     async with aclosing(responses):
         async for response in responses:
-            await context.write(response)
+            try:
+                async with asyncio.timeout(WRITE_S):
+                    await context.write(response)
+            except TimeoutError:
+                raise DeadlineExceeded(f"the caller took nothing for {WRITE_S:.3g} s") from None

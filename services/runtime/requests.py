@@ -9,6 +9,7 @@ from opentelemetry import trace
 from chiasm.v1 import embedding_pb2, errors_pb2, generation_pb2
 from services.runtime import names
 from services.runtime.errors import InvalidArgument
+from services.runtime.json_schema import check_involved
 
 MAX_MESSAGES = 64
 MAX_PARTS = 4_096
@@ -126,6 +127,10 @@ def _check_schema(text: str) -> None:
         raise InvalidArgument("not JSON", field="config.json_schema") from error
     if not isinstance(schema, dict):
         raise InvalidArgument("a schema is a JSON object", field="config.json_schema")
+    try:
+        check_involved(schema)
+    except ValueError as error:
+        raise InvalidArgument(str(error), field="config.json_schema") from None
 
 
 def _check_routing(routing: generation_pb2.Routing) -> None:

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.runtime import logs, telemetry
 from services.runtime.boundary import Boundary
+from services.runtime.callers import AllowedCallers
 from services.runtime.calls import CallTracker
 from services.runtime.config import BadSetting, ServiceSettings
 from services.runtime.health import HealthService, Readiness
@@ -38,6 +39,8 @@ class Service(Protocol):
     readiness: Readiness
     """Assigned by `serve` before `start`. Ready once `start` has returned, unless that withheld it; the service may
     turn it off and on."""
+
+    # It may have `interceptors`, a tuple: they run within the runtime's own, around every call that is let in.
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds its servicers. Their handlers must be async; they are called only after `start` has returned."""
@@ -94,8 +97,10 @@ async def serve(service: Service, settings: ServiceSettings) -> int:
     """
     health = HealthService(service.names)
     tracker = CallTracker(settings.max_concurrent_calls)
+    allowed = AllowedCallers(settings.allowed_callers)
+    own = getattr(service, "interceptors", ())
     server = grpc.aio.server(
-        interceptors=(telemetry.TracingInterceptor(), Boundary(), tracker), options=_options(settings)
+        interceptors=(telemetry.TracingInterceptor(), Boundary(), allowed, tracker, *own), options=_options(settings)
     )
     service.readiness = Readiness(health, service.names)
     service.register(server)

@@ -5,9 +5,11 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import redis.asyncio
 
 from chiasm.command.service_process import ServiceDied, ServiceSpec, State
 from chiasm.command.stack import Stack
@@ -83,6 +85,24 @@ async def test_a_service_that_dies_at_its_start_is_told(yard: Yard) -> None:
     assert not _group_lives(stack.services["model"].pid)
 
 
+async def test_a_service_that_need_not_be_ready_may_not_die_either(yard: Yard) -> None:
+    optional = replace(yard.spec("model", DUMMY_CRASH="no such Redis"), required=False)
+    with pytest.raises(ServiceDied, match="model ended with exit code 3") as caught:
+        async with Stack([optional, yard.spec("front", after="model")], log_dir=yard.logs) as stack:
+            await stack.wait_ready(30)
+    assert caught.value.log_tail == "no such Redis"
+
+
+async def test_a_service_that_need_not_be_ready_is_not_waited_for(yard: Yard, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    optional = replace(yard.spec("model", DUMMY_GATE=str(gate)), required=False)
+    async with Stack([optional, yard.spec("front", after="model")], log_dir=yard.logs) as stack:
+        await stack.wait_ready(30)
+        assert stack.services["model"].state is State.STANDBY
+        await asyncio.to_thread(gate.write_text, "go")
+
+
 async def test_a_service_that_dies_later_is_told(yard: Yard) -> None:
     async with Stack([yard.spec("model"), yard.spec("front")], log_dir=yard.logs) as stack, asyncio.timeout(30):
         await stack.wait_ready()
@@ -148,12 +168,34 @@ async def test_up_tells_which_service_died(tmp_path: Path) -> None:
     )
 
 
+async def test_up_tells_that_its_own_redis_died(tmp_path: Path) -> None:
+    process = await _up(tmp_path)
+    await _until_ready(process)
+    (started,) = [line for line in _text(tmp_path / "journal").splitlines() if "unix://" in line]
+    async with redis.asyncio.Redis.from_url(started.split()[-1]) as client:
+        os.kill((await client.info("server"))["process_id"], signal.SIGKILL)
+    ended = await end(process)
+    assert ended.code == 1
+    assert ended.err.startswith("chiasm: valkey ended by SIGKILL; the end of ")
+
+
+@pytest.mark.parametrize("given", ["CHIASM_REDIS_URL", "CHIASM_CONFIG_FILE"])
+async def test_up_leaves_the_redis_that_its_services_are_given(tmp_path: Path, given: str) -> None:
+    config = tmp_path / "chiasm.toml"
+    config.write_text('redis_url = "redis://there"\n')
+    process = await _up(tmp_path, **{given: str(config) if given == "CHIASM_CONFIG_FILE" else "redis://there"})
+    await _until_ready(process)
+    process.send_signal(signal.SIGINT)
+    assert (await end(process)).code == 0
+    journal = _text(tmp_path / "journal")
+    assert "gemini_proxy starts" in journal
+    assert "unix://" not in journal
+    assert not (tmp_path / ".chiasm" / "valkey").exists()
+
+
 async def test_services_end_when_up_is_killed(tmp_path: Path) -> None:
     process = await _up(tmp_path, DUMMY_TELL_PID="1")
-    assert process.stdout
-    async with asyncio.timeout(60):
-        while not (await process.stdout.readline()).startswith(b"ready: "):
-            pass
+    await _until_ready(process)
     pids = [int(line.split()[-1]) for line in _text(tmp_path / "journal").splitlines() if " pid " in line]
     ends = [_end_of(pid) for pid in pids]
     assert len(ends) == 3
@@ -176,12 +218,19 @@ async def _up(folder: Path, *arguments: str, **variables: str) -> asyncio.subpro
     for name, peer in peers.items():
         (services / f"{name}.py").write_text(
             "import os, runpy, sys\n"
-            f"os.environ |= {{'DUMMY_NAME': '{name}', 'DUMMY_PEER': os.environ['{peer}']}}\n"
+            f"os.environ |= {{'DUMMY_NAME': '{name}', 'DUMMY_PEER': os.environ.get('{peer}', '')}}\n"
             f"sys.path.append({str(HERE)!r})\n"
             "runpy.run_module('dummy_service', run_name='__main__')\n"
         )
     variables = {"DUMMY_JOURNAL": str(folder / "journal"), **variables}
     return await start_command("up", "--port", "0", *arguments, cwd=folder, **variables)
+
+
+async def _until_ready(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout
+    async with asyncio.timeout(60):
+        while not (await process.stdout.readline()).startswith(b"ready: "):
+            assert not process.stdout.at_eof()
 
 
 def _text(file: Path) -> str:

@@ -195,7 +195,8 @@ async def test_the_providers_record_corrects_the_ledger(served: Served, tmp_path
     ended = await run(served, "--reconcile", str(record))
     assert ended.code == 0
     corrected, skipped = ended.out.splitlines()
-    assert corrected.startswith("1 of 1 attempts were corrected, by $0.00")
+    assert corrected.startswith("attempts corrected: 1, by $0.00")
+    assert corrected.endswith(" in all; the record names 1")
     assert skipped == "lines skipped, which name none or cannot be read: 1"
     done = json.loads((await run(served, "--reconcile", str(record), "--json")).out)
     assert done == {"rows": 1, "corrected": 0, "skipped": 1, "difference_nanousd": 0}

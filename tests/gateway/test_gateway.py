@@ -201,3 +201,16 @@ async def test_without_a_reachable_target_it_lives_and_says_so(tmp_path: Path) -
         async with grpc.aio.insecure_channel(client.address) as channel:
             health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
     assert health.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_a_clients_own_retries_do_not_multiply_attempts(tmp_path: Path) -> None:
+    async def fails(context: Context) -> AsyncIterator[object]:
+        await scripted.fail(context, grpc.StatusCode.UNAVAILABLE, "away", "MODEL_UNAVAILABLE")
+        yield
+
+    async with scripted.serving() as server, gateway(tmp_path, server.address) as client:
+        server.stream = fails
+        with pytest.raises(Unavailable):
+            await client.ask(PNG, "how many?", timeout_s=10)
+        asked = [request for request in server.requests if request.DESCRIPTOR.name == "GenerateRequest"]
+    assert 1 <= len(asked) <= 3

@@ -44,6 +44,7 @@ class Call:
     """Ready to be answered."""
 
     project: str
+    vertex: bool
     model: str
     """Asked."""
     version: str
@@ -98,8 +99,10 @@ class Call:
                 finish = None
             thought = self.plan.thought if first else None
             body["candidates"] = [candidate(None if silent else text, finish, thought=thought)]
+        traffic = {"trafficType": "ON_DEMAND"} if self.vertex else {}
         return body | {
-            "usageMetadata": usage.metadata(),
+            # Vertex AI counts in the last chunk alone.
+            "usageMetadata": traffic if self.vertex and not last else usage.metadata() | traffic,
             "modelVersion": self.version,
             "responseId": self.response_id,
         }
@@ -153,6 +156,7 @@ class Calls:
         fault = self._faults.directed(directive.source, directive.fault) or self._faults.drawn("generate")
         return Call(
             project=caller.project,
+            vertex=caller.vertex,
             model=model,
             version=version,
             price=price,

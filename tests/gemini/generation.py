@@ -14,7 +14,7 @@ from tests.gemini.faults import Faults, error_of
 from tests.gemini.quotas import Admission, Quotas
 from tests.gemini.tokens import Counting
 from tests.gemini.usage import Usage
-from tests.gemini.wire import ApiError, get, json_answer, read_json
+from tests.gemini.wire import ApiError, get, json_answer, key_of, read_json
 
 _MALFORMED_EVENT = b'data: {"candidates": [{"content": {"par\r\n\r\n'
 
@@ -143,7 +143,7 @@ async def _broken(request: web.Request, response: web.StreamResponse, call: Call
     if call.fault.kind == "malformed_event":
         await response.write(_MALFORMED_EVENT)
     elif call.fault.kind == "error_event":
-        await response.write(_event(error_of(call.fault, call.model).body()))
+        await response.write(_event(error_of(call.fault, call.model).body(key_of(request))))
     else:
         _close(request)
     return response

@@ -28,7 +28,7 @@ from tests.gemini.files import Files
 from tests.gemini.generation import Generation
 from tests.gemini.quotas import Clock, Quotas, monotonic_wall_clock
 from tests.gemini.tokens import Counting
-from tests.gemini.wire import ApiError, json_answer, page_of
+from tests.gemini.wire import ApiError, json_answer, key_of, page_of
 
 MAX_BODY_BYTES = 160 * 2**20
 
@@ -122,12 +122,12 @@ class Emulator:
             try:
                 return await handler(request, self._project(request))
             except ApiError as error:
-                return json_answer(error.body(), error.code)
+                return json_answer(error.body(key_of(request)), error.code)
 
         return guarded
 
     def _project(self, request: web.Request) -> str:
-        key = request.headers.get("x-goog-api-key")
+        key = key_of(request)
         if not key:
             raise ApiError(403, "Method doesn't allow unregistered callers. Please use API Key.")
         if key not in self._keys:

@@ -57,6 +57,14 @@ async def test_a_stream_says_its_usage_so_far_in_every_chunk(gemini: Emulator, c
     assert gemini.bill.lines[0].usage.answer == 37
 
 
+async def test_vertex_counts_in_the_last_chunk_alone(gemini: Emulator, vertex: AsyncClient) -> None:
+    stream = await vertex.models.generate_content_stream(model=FLASH, contents=directed(answer_tokens=9, chunks=3))
+    said = [chunk.usage_metadata async for chunk in stream]
+    assert [(usage.prompt_token_count, usage.candidates_token_count) for usage in said[:-1]] == [(None, None)] * 2
+    assert {usage.traffic_type for usage in said} == {types.TrafficType.ON_DEMAND}
+    assert said[-1].candidates_token_count == gemini.bill.lines[0].usage.answer == 9
+
+
 async def test_a_stream_is_paced(client: AsyncClient) -> None:
     prompt = directed(answer_tokens=4, chunks=3, first_token_s=0.1, chunk_s=0.05)
     start = asyncio.get_running_loop().time()

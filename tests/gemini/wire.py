@@ -11,7 +11,7 @@ from aiohttp import web
 TYPE = "type.googleapis.com/google.rpc."
 STATUS = {
     400: ("INVALID_ARGUMENT", "Request contains an invalid argument."),
-    403: ("PERMISSION_DENIED", "The caller does not have permission"),
+    403: ("PERMISSION_DENIED", "Permission denied: Consumer 'api_key:{key}' has been suspended."),
     404: ("NOT_FOUND", "Requested entity was not found."),
     409: ("ALREADY_EXISTS", "Requested entity already exists"),
     429: ("RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota)."),
@@ -31,11 +31,18 @@ class ApiError(Exception):
         self.details = details
         super().__init__(self.message)
 
-    def body(self) -> dict[str, Any]:
-        error: dict[str, Any] = {"code": self.code, "message": self.message, "status": self.status}
+    def body(self, key: str = "") -> dict[str, Any]:
+        """As told to whoever called with `key`."""
+        message = self.message.replace("{key}", key)
+        error: dict[str, Any] = {"code": self.code, "message": message, "status": self.status}
         if self.details:
             error["details"] = list(self.details)
         return {"error": error}
+
+
+def key_of(request: web.Request) -> str:
+    """The key it came with; empty for none."""
+    return request.headers.get("x-goog-api-key", "")
 
 
 @cache

@@ -58,6 +58,43 @@ def encrypted_pdf() -> bytes:
     return whole.replace(b"/Root", b"/ID[<" + b"01" * 16 + b"><" + b"01" * 16 + b">]/Encrypt " + lock + b"/Root", 1)
 
 
+def claiming_mp4(samples: int, tracks: int) -> bytes:
+    """Of a second: some hundred bytes that claim so many samples a track, of a byte each."""
+    matrix = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    entry = _box(
+        b"avc1", bytes(6), b"\0\1", bytes(16), struct.pack(">HHIIIH", 64, 64, 72 << 16, 72 << 16, 0, 1), bytes(36)
+    )
+    table = _box(
+        b"stbl",
+        _box(b"stsd", struct.pack(">II", 0, 1), entry),
+        _box(b"stts", struct.pack(">IIII", 0, 1, samples, 1)),
+        _box(b"stsc", struct.pack(">IIIII", 0, 1, 1, samples, 1)),
+        _box(b"stsz", struct.pack(">III", 0, 1, samples)),
+        _box(b"stco", struct.pack(">III", 0, 1, 100)),
+    )
+    media = _box(
+        b"mdia",
+        _box(b"mdhd", struct.pack(">IIIIIHH", 0, 0, 0, 1_000, 1_000, 0, 0)),
+        _box(b"hdlr", bytes(8), b"vide", bytes(13)),
+        _box(b"minf", _box(b"vmhd", bytes(12)), table),
+    )
+    each = [
+        _box(
+            b"trak",
+            _box(b"tkhd", struct.pack(">IIIIII", 7, 0, 0, number, 0, 1_000), bytes(16), matrix, bytes(8)),
+            media,
+        )
+        for number in range(1, tracks + 1)
+    ]
+    header = _box(b"mvhd", struct.pack(">IIIII", 0, 0, 0, 1_000, 1_000), bytes(80))
+    return _box(b"ftyp", b"isom", bytes(4), b"isom") + _box(b"moov", header, *each) + _box(b"mdat", bytes(64))
+
+
+def _box(kind: bytes, *parts: bytes) -> bytes:
+    payload = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(payload), kind) + payload
+
+
 # FFmpeg's container, its video codec and its audio codec, by what the file is.
 FILMS = {
     "video/mp4": ("mp4", "mpeg4", "aac"),

@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 from pydantic import SecretStr
 
 from chiasm import AsyncClient
-from chiasm.v1 import generation_pb2, generation_pb2_grpc
+from chiasm.v1 import generation_pb2, generation_pb2_grpc, usage_pb2, usage_pb2_grpc
 from services.gemini_proxy.accounts.ledger import Entry, Filter, Ledger
 from services.gemini_proxy.config import GeminiSettings, MemberSettings
 from services.gemini_proxy.service import GeminiService
@@ -65,6 +65,12 @@ class Proxy:
         for entry in await self.entries():
             costs[entry.attempt_id] += entry.sums.cost_nanousd
         return +costs
+
+    async def reconcile(self) -> None:
+        """Reads the emulator's record, which Vertex AI keeps alike, into the ledger."""
+        record = usage_pb2.ReconcileUsageRequest(data=self.gemini.bill.log().encode())
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            await usage_pb2_grpc.UsageServiceStub(channel).ReconcileUsage(iter([record]), timeout=WAIT_S)
 
     def bill(self) -> Counter[str]:
         """The emulator's, by attempt; it knows the attempts of Vertex members alone."""

@@ -1,120 +1,19 @@
 """Batches over real sockets, by replicas that come and go, before an emulated Gemini whose bill is the judge."""
 
-import asyncio
-import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import grpc
 import pytest
-from google.rpc import code_pb2, status_pb2
-from pydantic import SecretStr
+from google.rpc import code_pb2
 
 from chiasm.v1 import batch_pb2 as pb
-from chiasm.v1 import batch_pb2_grpc, generation_pb2
-from services.gemini_proxy.accounts.books import Claim, Outcome
-from services.gemini_proxy.accounts.ledger import EntryKind
-from services.gemini_proxy.accounts.redis_books import RedisBooks, connect
-from services.gemini_proxy.accounts.settings import BooksSettings
-from services.gemini_proxy.batch_store import LOCK_S, Asked, BatchStore, Record, State, new_id
-from services.gemini_proxy.config import BudgetSettings, GeminiSettings
-from services.gemini_proxy.service import GeminiService
-from tests.gemini.config import TEST_KEY, Config, Fault, FaultRule, default_config
-from tests.gemini.conftest import client_of
-from tests.gemini.server import Emulator, emulator
-from tests.gemini_proxy.emulated_prices import prices_toml
+from chiasm.v1 import generation_pb2
+from services.gemini_proxy.accounts.books import Outcome
+from services.gemini_proxy.config import BudgetSettings
+from tests.gemini.config import Fault, FaultRule, default_config
+from tests.gemini_proxy.batching import SLOW, serving, status_of
 from tests.gemini_proxy.media_files import picture
-from tests.gemini_proxy.serving import Proxy, directed, failure_of, question
-from tests.in_process import served
-
-WAIT_S = 30
-ENDED = (pb.BATCH_STATE_SUCCEEDED, pb.BATCH_STATE_CANCELLED, pb.BATCH_STATE_EXPIRED, pb.BATCH_STATE_FAILED)
-SLOW = default_config(batch_polls=10_000)
-"""Batches never end."""
-
-
-@dataclass(frozen=True)
-class Replica:
-    """A gemini_proxy that serves."""
-
-    stub: batch_pb2_grpc.BatchServiceStub
-    books: Proxy = field(repr=False)
-
-    async def start(self, *requests: generation_pb2.GenerateRequest, **fields: object) -> pb.Batch:
-        return (await self.stub.StartBatch(pb.StartBatchRequest(requests=requests, **fields))).batch
-
-    async def get(self, batch: pb.Batch) -> pb.Batch:
-        return (await self.stub.GetBatch(pb.GetBatchRequest(name=batch.name))).batch
-
-    async def ended(self, batch: pb.Batch) -> pb.Batch:
-        """Once it has."""
-        async with asyncio.timeout(WAIT_S):
-            while (batch := await self.get(batch)).state not in ENDED:  # noqa: ASYNC110 - a batch rings no event
-                await asyncio.sleep(0.02)
-        return batch
-
-    async def results(self, batch: pb.Batch, **page: object) -> list[pb.BatchResult]:
-        return list((await self.stub.ListBatchResults(pb.ListBatchResultsRequest(name=batch.name, **page))).results)
-
-    async def balanced(self) -> None:
-        """The ledger's sum is the bill's, in all and by attempt, and nothing is held."""
-        await self.books.settled()
-        assert await self.books.cost() == self.books.gemini.bill.total_nanousd
-        assert await self.books.costs() == self.books.bill()
-
-
-@asynccontextmanager
-async def replica(folder: Path, redis_url: str | None, gemini: Emulator, **settings: object) -> AsyncIterator[Replica]:
-    """One after the other may serve with the same Redis and the same Gemini."""
-    prices_file = folder / "prices.toml"
-    prices_file.write_text(prices_toml(default_config().models))
-    given = {"models": ("gemini-3.8-flash", "gemini-4-argon"), "batch_poll_s": 0.05, "books_timeout_s": 5.0}
-    (folder / "ready").unlink(missing_ok=True)
-    configured = GeminiSettings(
-        port=0,
-        api_key=SecretStr(TEST_KEY),
-        base_url=gemini.base_url,
-        redis_url=SecretStr(redis_url) if redis_url else None,
-        ready_file=folder / "ready",
-        spool_file=folder / "spool.jsonl",
-        prices_file=prices_file,
-        **given | settings,
-    )
-    service = GeminiService(configured)
-    async with (
-        served(service, configured) as process,
-        grpc.aio.insecure_channel(process.address) as channel,
-    ):
-        books = Proxy(process.address, None, None, gemini, service)
-        yield Replica(batch_pb2_grpc.BatchServiceStub(channel), books)
-
-
-@asynccontextmanager
-async def serving(folder: Path, redis_url: str | None, config: Config | None = None, **settings: object):
-    async with (
-        emulator(config or default_config()) as gemini,
-        replica(folder, redis_url, gemini, **settings) as serving,
-    ):
-        yield serving
-
-
-@asynccontextmanager
-async def kept(redis_url: str) -> AsyncIterator[BatchStore]:
-    """What the replicas share, to leave it as a crash would."""
-    store = BatchStore(connect(redis_url, timeout_s=5))
-    try:
-        yield store
-    finally:
-        await store.close()
-
-
-def status_of(result: pb.BatchResult) -> status_pb2.Status:
-    status = status_pb2.Status()
-    assert result.error.Unpack(status)
-    return status
+from tests.gemini_proxy.serving import directed, failure_of, question
 
 
 async def test_requests_are_answered_in_their_order_at_half_the_price(tmp_path: Path, redis_url: str) -> None:
@@ -162,83 +61,6 @@ async def test_answers_have_the_form_asked_for_or_a_status(tmp_path: Path, redis
     assert reasons == [generation_pb2.FINISH_REASON_MAX_TOKENS, generation_pb2.FINISH_REASON_BLOCKED]
 
 
-async def test_another_replica_finishes_what_one_has_started(tmp_path: Path, redis_url: str) -> None:
-    async with emulator(default_config(batch_polls=5)) as gemini:
-        async with replica(tmp_path, redis_url, gemini, batch_poll_s=0.5) as first:
-            batch = await first.start(*(question(f"dogs {number}") for number in range(60)))
-        assert not gemini.bill.lines
-        async with replica(tmp_path, redis_url, gemini) as second:
-            batch = await second.ended(batch)
-            results = await second.results(batch, page_size=1_000)
-            await second.balanced()
-            assert len(await second.books.entries()) == 60
-    assert [result.response.text for result in results] == [f"You said: dogs {number}" for number in range(60)]
-
-
-async def test_a_batch_whose_leases_ended_meanwhile_is_corrected(tmp_path: Path, redis_url: str) -> None:
-    async with emulator(default_config(batch_polls=5)) as gemini:
-        async with replica(tmp_path, redis_url, gemini, batch_poll_s=0.5, lease_s=1) as first:
-            batch = await first.start(question("dogs"), question("cats"))
-        client = connect(redis_url, timeout_s=5)
-        books, lost = RedisBooks(client, BooksSettings(lease_s=1)), 0
-        async with asyncio.timeout(WAIT_S):
-            while (lost := lost + await books.sweep()) < 2:  # noqa: ASYNC110 - only time ends a lease
-                await asyncio.sleep(0.05)
-        await client.aclose()
-        async with replica(tmp_path, redis_url, gemini) as second:
-            batch = await second.ended(batch)
-            await second.balanced()
-            kinds = Counter((entry.kind, entry.outcome) for entry in await second.books.entries())
-    assert batch.succeeded_count == 2
-    assert kinds == {(EntryKind.ESTIMATED, Outcome.LOST): 2, (EntryKind.CORRECTION, Outcome.OK): 2}
-
-
-async def test_what_was_held_for_a_batch_that_was_never_sent_is_given_back(tmp_path: Path, redis_url: str) -> None:
-    """Its replica died amid the reservations: two of three were held."""
-    async with emulator(default_config()) as gemini, kept(redis_url) as store:
-        async with replica(tmp_path, redis_url, gemini) as first:
-            batch = await first.start(question("dogs"))
-            await first.ended(batch)
-            record = await store.load(batch.name.removeprefix("batches/"))
-        started_at = time.time() - LOCK_S - 1
-        dead = Record(new_id(started_at), "default", record.model, "", "dead", 3, started_at)
-        client = connect(redis_url, timeout_s=5)
-        books = RedisBooks(client, BooksSettings())
-        for attempt_id in dead.attempt_ids[:2]:
-            await books.reserve(Claim(attempt_id, "dead", "default", record.model, 0, 10**6, ("default",)))
-        await client.aclose()
-        await store.add(dead, [Asked("dead", "open", 10, "", 0, 0, 10**6)] * 3)
-        async with replica(tmp_path, redis_url, gemini) as second:
-            left = await second.ended(pb.Batch(name=f"batches/{dead.id}"))
-            await second.balanced()
-            assert len(await second.books.entries()) == 1
-            results = await second.results(left)
-    assert left.state == pb.BATCH_STATE_FAILED
-    assert [status_of(result).code for result in results] == [code_pb2.UNAVAILABLE] * 3
-
-
-@pytest.mark.parametrize("as_left", ["ended but not noted", "sent but not noted"])
-async def test_a_crash_is_made_good_and_books_nothing_twice(tmp_path: Path, redis_url: str, as_left: str) -> None:
-    async with emulator(default_config()) as gemini, kept(redis_url) as store:
-        async with replica(tmp_path, redis_url, gemini) as first:
-            batch = await first.start(question("dogs"), question(directed(answer_tokens=9)))
-            record = await store.load(batch.name.removeprefix("batches/"))
-            asked = await store.asked(record.id)
-            before = await first.results(await first.ended(batch))
-            await first.balanced()
-            entries = await first.books.entries()
-        if as_left == "sent but not noted":
-            record = replace(record, provider_name="", state=State.PENDING)
-        await store.add(record, asked)
-        async with replica(tmp_path, redis_url, gemini) as second:
-            again = await second.ended(batch)
-            after = await second.results(batch)
-            await second.balanced()
-            assert await second.books.entries() == entries
-    assert (again.state, again.succeeded_count) == (pb.BATCH_STATE_SUCCEEDED, 2)
-    assert [result.response.text for result in after] == [result.response.text for result in before]
-
-
 async def test_a_batch_cancelled_in_time_costs_nothing(tmp_path: Path, redis_url: str) -> None:
     async with serving(tmp_path, redis_url, SLOW) as proxy:
         batch = await proxy.start(question("dogs"), question("cats"))
@@ -257,24 +79,7 @@ async def test_a_batch_cancelled_in_time_costs_nothing(tmp_path: Path, redis_url
     assert same.batch == batch
 
 
-async def test_a_batch_that_the_provider_has_lost_is_booked_at_its_worst_case(tmp_path: Path, redis_url: str) -> None:
-    async with emulator(SLOW) as gemini, replica(tmp_path, redis_url, gemini, lease_s=1) as first:
-        batch = await first.start(question("dogs"))
-        [held] = await first.books.ledger.holdings()
-        async with client_of(gemini.base_url) as client:
-            [job] = [job async for job in await client.batches.list()]
-            await client.batches.delete(name=job.name)
-        batch = await first.ended(batch)
-        [result] = await first.results(batch)
-        await first.books.settled()
-        [entry] = await first.books.entries()
-    assert batch.state == pb.BATCH_STATE_FAILED
-    assert status_of(result).code == code_pb2.UNAVAILABLE
-    assert (entry.outcome, entry.kind) == (Outcome.LOST, EntryKind.ESTIMATED)
-    assert entry.sums.cost_nanousd == held.cost_nanousd > 0
-
-
-@pytest.mark.parametrize(("code", "status"), [(400, "INVALID_ARGUMENT"), (503, "UNAVAILABLE")])
+@pytest.mark.parametrize(("code", "status"), [(400, "INVALID_ARGUMENT"), (403, "FAILED_PRECONDITION")])
 async def test_what_the_provider_does_not_take_is_not_held_and_can_be_started_again(
     tmp_path: Path, redis_url: str, code: int, status: str
 ) -> None:

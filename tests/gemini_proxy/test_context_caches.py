@@ -17,6 +17,7 @@ from tests.gemini.bill import Line
 from tests.gemini.config import TEST_KEY, Fault, FaultRule, default_config
 from tests.gemini.conftest import Clock, client_of
 from tests.gemini.server import Emulator, emulator
+from tests.gemini_proxy.lossy import Loss, lossy
 from tests.gemini_proxy.media_files import pdf, picture
 from tests.gemini_proxy.placing import Replica, asked, replica
 
@@ -197,8 +198,11 @@ async def test_a_budget_without_room_for_the_cache_has_room_for_the_calls(
         assert await bill_is_kept(gemini, one)
 
 
-async def test_a_cache_that_cannot_be_made_is_done_without(tmp_path: Path, redis_url: str, clock: Clock) -> None:
-    config = default_config(faults=(FaultRule(Fault("error", times=1), at="cache"),))
+@pytest.mark.parametrize("code", [400, 403, 429])
+async def test_a_cache_that_cannot_be_made_is_done_without(
+    tmp_path: Path, redis_url: str, clock: Clock, code: int
+) -> None:
+    config = default_config(faults=(FaultRule(Fault("error", code=code, times=1), at="cache"),))
     async with emulator(config) as gemini, replica(tmp_path, gemini, redis_url, clock=clock, **HOUR) as one:
         await ask(one, 5)
         assert cached(gemini) == [0] * 5, "it is not tried again at every use"
@@ -207,6 +211,77 @@ async def test_a_cache_that_cannot_be_made_is_done_without(tmp_path: Path, redis
         await ask(one, 1)
         assert cached(gemini)[-1] == DOCUMENT_TOKENS
         assert await bill_is_kept(gemini, one)
+
+
+@pytest.mark.parametrize("code", [500, None])
+async def test_a_cache_of_which_nothing_is_heard_is_booked_at_its_worst_case(
+    tmp_path: Path, redis_url: str, gemini: Emulator, code: int | None
+) -> None:
+    async with (
+        lossy(gemini.base_url, Loss("POST", "/cachedContents", code)) as between,
+        replica(tmp_path, gemini, redis_url, base_url=between.base_url, **HOUR) as one,
+    ):
+        await ask(one, 3)
+        await gemini.idle()
+        (estimate,) = [entry for entry in await one.entries() if not entry.final]
+        billed = sum(line.cost_nanousd for line in gemini.bill.lines if line.kind != "generate")
+        assert between.struck
+    assert estimate.sums.cost_nanousd >= billed > 0
+
+
+@pytest.mark.parametrize("loss", [Loss("PATCH", "/cachedContents", 500), Loss("PATCH", "/cachedContents")])
+async def test_a_prolongation_of_which_nothing_is_heard_is_found_out_and_booked_once(
+    tmp_path: Path, redis_url: str, clock: Clock, loss: Loss
+) -> None:
+    async with (
+        emulator(default_config(), clock=clock) as gemini,
+        lossy(gemini.base_url, loss) as between,
+        replica(tmp_path, gemini, redis_url, clock=clock, base_url=between.base_url, **HOUR) as one,
+    ):
+        await ask(one, 3)
+        clock.now_s += 0.6 * 3600
+        await ask(one, 3)
+        assert between.struck == [loss]
+        assert len(lines(gemini, "cache_storage")) == 2
+        assert await bill_is_kept(gemini, one)
+
+
+async def test_a_prolongation_that_was_not_made_costs_nothing_and_is_made_at_the_next_use(
+    tmp_path: Path, redis_url: str, clock: Clock
+) -> None:
+    loss = Loss("PATCH", "/cachedContents", 503, done=False)
+    async with (
+        emulator(default_config(), clock=clock) as gemini,
+        lossy(gemini.base_url, loss) as between,
+        replica(tmp_path, gemini, redis_url, clock=clock, base_url=between.base_url, **HOUR) as one,
+    ):
+        await ask(one, 3)
+        clock.now_s += 0.6 * 3600
+        await ask(one, 1)
+        assert len(lines(gemini, "cache_storage")) == 1
+        assert await bill_is_kept(gemini, one)
+        await ask(one, 2)
+        assert len(lines(gemini, "cache_storage")) == 2
+        assert await bill_is_kept(gemini, one)
+
+
+async def test_a_prolongation_that_cannot_be_found_out_is_booked_once_at_its_worst_case(
+    tmp_path: Path, redis_url: str, clock: Clock
+) -> None:
+    losses = Loss("PATCH", "/cachedContents"), Loss("GET", "/cachedContents", 500)
+    async with (
+        emulator(default_config(), clock=clock) as gemini,
+        lossy(gemini.base_url, *losses) as between,
+        replica(tmp_path, gemini, redis_url, clock=clock, base_url=between.base_url, **HOUR) as one,
+    ):
+        await ask(one, 3)
+        clock.now_s += 0.6 * 3600
+        await ask(one, 3)
+        assert between.struck == list(losses)
+        await gemini.idle()
+        entries = await one.entries()
+        assert len([entry for entry in entries if not entry.final]) == 1
+        assert sum(entry.sums.cost_nanousd for entry in entries) == gemini.bill.total_nanousd
 
 
 async def test_media_at_another_resolution_are_not_cached_but_instructions_are(

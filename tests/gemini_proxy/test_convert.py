@@ -156,6 +156,7 @@ HI = message(text("hi"))
             "config.json_schema",
             "FIELD_INVALID",
         ),
+        (request(message(text("x")), stop=list("abcdef")), "config.stop", "FIELD_INVALID"),
     ],
 )
 async def test_each_refusal_names_its_field(asked: pb.GenerateRequest, field: str, reason: str) -> None:

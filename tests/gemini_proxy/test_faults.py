@@ -184,6 +184,16 @@ async def test_callers_faults_leave_the_retries_to_others(tmp_path: Path, redis_
     assert [attempt.status for attempt in answer.finished.route.attempts] == ["UNAVAILABLE", "OK"]
 
 
+async def test_a_schema_that_no_answer_keeps_to_leaves_the_retries_to_others(tmp_path: Path, redis_url: str) -> None:
+    async with proxy(tmp_path, redis_url, retry_ratio=0) as served:
+        for _ in range(4):
+            impossible = question(directed(answer="{}"), json_schema='{"not": {}}')
+            unfit = await failure_of(served.stub.Generate(impossible))
+            assert unfit.reason == "ANSWER_MALFORMED"
+        answer = await served.stub.Generate(question(directed(fault={"kind": "error", "times": 1})))
+    assert [attempt.status for attempt in answer.finished.route.attempts] == ["UNAVAILABLE", "OK"]
+
+
 async def test_a_call_may_be_allowed_one_attempt_alone(tmp_path: Path, redis_url: str) -> None:
     async with proxy(tmp_path, redis_url, max_attempts=1) as served:
         lost = await failure(served, False, fault={"kind": "error", "code": 503, "times": 1})
@@ -200,6 +210,13 @@ async def test_no_retry_begins_beyond_the_deadline(tmp_path: Path, redis_url: st
         assert caught.value.code().name in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
         await served.settled()
         assert await served.cost() == 0
+
+
+async def test_no_retry_begins_where_there_is_no_time_left_to_answer(tmp_path: Path, redis_url: str) -> None:
+    async with proxy(tmp_path, redis_url, default_timeout_s=0.9) as served:
+        lost = await failure_of(served.stub.Generate(question(directed(fault={"kind": "error", "code": 503}))))
+        assert admitted(served) == 1
+    assert lost.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
 
 
 async def test_a_key_that_is_denied_leaves_the_call_to_the_others(tmp_path: Path, redis_url: str) -> None:

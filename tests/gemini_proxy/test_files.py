@@ -16,6 +16,7 @@ from services.runtime.errors import InvalidArgument, Unavailable
 from tests.gemini.config import TEST_KEY, Fault, FaultRule, default_config
 from tests.gemini.conftest import Clock, client_of
 from tests.gemini.server import Emulator, emulator
+from tests.gemini_proxy.lossy import Loss, lossy
 from tests.gemini_proxy.placing import Replica, asked, padded_picture, replica
 from tests.gemini_proxy.serving import proxy, question
 
@@ -216,6 +217,22 @@ async def test_a_file_that_is_never_processed_ends_with_the_attempt(tmp_path: Pa
             await one.answer(await asked("What is it?", PICTURE))
         assert gemini.bill.lines == []
         assert await one.cost() == 0
+        async with client_of(gemini.base_url) as google:
+            assert await uploaded(google) == []
+
+
+async def test_a_file_whose_processing_cannot_be_followed_is_not_left_there(tmp_path: Path, redis_url: str) -> None:
+    loss = Loss("GET", "/files/", 500, done=False)
+    async with (
+        emulator(default_config(file_polls=2)) as gemini,
+        lossy(gemini.base_url, loss) as between,
+        client_of(gemini.base_url) as google,
+        replica(tmp_path, gemini, redis_url, base_url=between.base_url) as one,
+    ):
+        end = await one.answer(await asked("What is it?", PICTURE))
+        assert [report.status for report in end.attempts] == ["UNAVAILABLE", "OK"]
+        assert between.struck == [loss]
+        assert len(await uploaded(google)) == 1
 
 
 async def test_the_oldest_files_make_room(

@@ -105,9 +105,12 @@ async def test_two_replicas_share_a_limit_without_one_429(dimension: str) -> Non
     assert sum(answered) == bill == len(answered) * COST
     assert used <= limit
     assert {end.quota.quota_id for end in ends if isinstance(end, Failure)} == {dimension}
-    assert all(0 < end.retry_after_s <= 61 for end in ends if isinstance(end, Failure))
+    longest_s = max(end.retry_after_s for end in ends if isinstance(end, Failure))
     if dimension == "requests_per_minute":
         assert used == len(answered) == limit
+        assert longest_s <= 61
+    else:  # tokens in flight are waited for: who comes later is told when those who wait have had their minute
+        assert longest_s <= 181
 
 
 def budget(tenant: str, *, hard: bool = True, **periods: int) -> dict:

@@ -11,7 +11,7 @@ from services.gemini_proxy.estimate import MediaPart, estimate
 from services.gemini_proxy.media_facts import MediaLimits, facts_of
 from tests.gemini.config import Fault, FaultRule, default_config
 from tests.gemini_proxy import media_files
-from tests.gemini_proxy.serving import FLASH, directed, failure_of, proxy, question
+from tests.gemini_proxy.serving import FLASH, VERTEX, directed, failure_of, proxy, question
 
 MODEL = FLASH.removeprefix("models/")
 MEDIA = {
@@ -141,6 +141,33 @@ async def test_a_reference_counts_at_the_resolution_asked_for(
         [entry] = await served.entries()
     assert answer.finished.usage.media_input_tokens == (10 + 1) * page
     assert entry.estimated_input_tokens >= entry.sums.usage.input_tokens
+
+
+async def test_sound_behind_references_is_held_at_the_price_of_sound(tmp_path: Path, redis_url: str) -> None:
+    picture, sound = tmp_path / "a.png", tmp_path / "b.wav"
+    picture.write_bytes(media_files.picture())
+    sound.write_bytes(media_files.sound("audio/wav", 120))
+    config = default_config(remote={"gs://bucket/a.png": str(picture), "gs://bucket/b.wav": str(sound)})
+    lite = "gemini-3.1-flash-lite"  # whose sound costs twice its text
+    async with proxy(tmp_path, redis_url, config, members=VERTEX, models=(lite,)) as served:
+        request = referring("gs://bucket/a.png", "image/png")
+        request.messages[0].parts.insert(1, pb.Part(media={"uri": "gs://bucket/b.wav", "mime_type": "audio/wav"}))
+        request.messages[0].parts.append(pb.Part(text=directed(answer_tokens=9, fault={"kind": "cut"})))
+        request.model, request.config.max_tokens = f"models/{lite}", 10
+        await failure_of(served.stub.StreamGenerate(request))
+        await served.settled()
+        [entry] = await served.entries()
+    assert not entry.final
+    assert entry.sums.cost_nanousd >= served.gemini.bill.total_nanousd > 120 * 25 * 500
+
+
+async def test_a_key_that_cannot_count_leaves_it_to_the_others(tmp_path: Path, redis_url: str) -> None:
+    file = tmp_path / "three.pdf"
+    file.write_bytes(media_files.pdf(3))
+    config = default_config(remote={"gs://bucket/three.pdf": str(file)})
+    async with proxy(tmp_path, redis_url, config, members={"bad": {"api_key": "no-key"}, "good": {}}) as served:
+        answer = await served.stub.Generate(referring("gs://bucket/three.pdf", "application/pdf"))
+    assert answer.finished.usage.media_input_tokens == 3 * 560
 
 
 async def test_a_reference_that_cannot_be_fetched_is_the_callers_fault(tmp_path: Path, redis_url: str) -> None:

@@ -1,13 +1,19 @@
 import asyncio
+import multiprocessing
+import os
+from contextlib import suppress
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiasm.v1 import errors_pb2
+from services.gemini_proxy import media_headers
 from services.gemini_proxy.media_facts import MediaFacts, MediaLimits, facts_of
+from services.gemini_proxy.media_types import sniff
 from services.gemini_proxy.usage import Modality
 from services.runtime.errors import InvalidArgument
 from tests.gemini_proxy import media_files
@@ -89,6 +95,39 @@ async def test_a_container_of_sound_alone_is_a_sound() -> None:
 async def test_a_songs_cover_makes_it_no_video() -> None:
     facts = await read(media_files.song_with_cover(seconds=2))
     assert (facts.modality, facts.audio_seconds) == (Modality.AUDIO, 0)
+
+
+def test_of_many_tiny_packets_none_is_kept() -> None:
+    # A cluster at 0 ms, and SimpleBlocks of the first track, 100 ms into it. https://www.rfc-editor.org/rfc/rfc9559
+    cluster = bytes.fromhex("e78100") + bytes.fromhex("a3858100640000") * 300_000
+    size = (len(cluster) | 1 << 56).to_bytes(8)
+    data = media_files.live_webm(seconds=3) + bytes.fromhex("1f43b675") + size + cluster
+    before = _peak_bytes(os.getpid())
+    facts = media_headers.read(data, sniff(data))
+    assert _peak_bytes(os.getpid()) < before + 2**26
+    assert abs(facts.seconds - 3) <= Fraction(1, 5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [media_files.claiming_mp4(30_000_000, tracks=2), b"%PDF-1.4\n1 0 obj" + b"[" * 5_000_000],
+    ids=["samples", "brackets"],
+)
+async def test_what_a_few_bytes_claim_takes_no_gigabytes(data: bytes) -> None:
+    before = _peak_bytes(os.getpid())
+    with suppress(InvalidArgument):
+        await read(data)
+    assert _peak_bytes(os.getpid()) < before + 2**26
+    children = [_peak_bytes(child.pid) for child in multiprocessing.active_children()]
+    assert children
+    assert max(children) < 1.25 * 2**30
+    assert (await read(media_files.picture())).width == 64
+
+
+def _peak_bytes(pid: int) -> int:
+    """Most that the process had in memory at once."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
 
 
 @pytest.mark.parametrize(

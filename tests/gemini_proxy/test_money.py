@@ -81,24 +81,41 @@ async def test_the_model_that_really_answered_is_named_and_its_price_taken(tmp_p
 async def test_an_answer_that_broke_off_is_asked_for_again_where_nothing_was_delivered(
     tmp_path: Path, redis_url: str, kind: str
 ) -> None:
-    async with proxy(tmp_path, redis_url, members=VERTEX) as served:
+    async with proxy(tmp_path, redis_url) as served:
         prompt = directed(answer_tokens=30, chunks=3, fault={"kind": kind, "after_chunks": 2, "times": 1})
         answer = await served.stub.Generate(question(prompt))
-        await balanced(served)
+        await served.settled()
         assert len(answer.text) == 120
         assert [line.usage.answer for line in served.gemini.bill.lines] == [20, 30]
-        assert answer.finished.usage.cost_nanousd == served.gemini.bill.total_nanousd
+        assert answer.finished.usage.cost_nanousd == served.gemini.bill.total_nanousd == await served.cost()
         assert await outcomes(served) == {(Outcome.FAILED, EntryKind.ESTIMATED): 1, SETTLED_OK: 1}
 
 
 @pytest.mark.parametrize("kind", ["cut", "error_event"])
 async def test_a_stream_that_broke_off_costs_what_was_heard_of_it(tmp_path: Path, redis_url: str, kind: str) -> None:
-    async with proxy(tmp_path, redis_url, members=VERTEX) as served:
+    async with proxy(tmp_path, redis_url) as served:
         prompt = directed(answer_tokens=30, thinking_tokens=5, chunks=3, fault={"kind": kind, "after_chunks": 2})
         failure = await failure_of(served.stub.StreamGenerate(question(prompt)))
-        await balanced(served)
+        await served.settled()
         assert (failure.code, failure.reason, len(failure.text)) == ("ABORTED", "ANSWER_BROKEN_OFF", 80)
+        assert await served.cost() == served.gemini.bill.total_nanousd > 0
         assert await outcomes(served) == {(Outcome.FAILED, EntryKind.ESTIMATED): 1}
+
+
+@pytest.mark.parametrize("kind", ["cut", "error_event"])
+async def test_vertex_counts_at_the_end_so_what_broke_off_is_booked_at_its_worst_until_its_record_tells(
+    tmp_path: Path, redis_url: str, kind: str
+) -> None:
+    async with proxy(tmp_path, redis_url, members=VERTEX) as served:
+        prompt = directed(answer_tokens=30, chunks=3, fault={"kind": kind, "after_chunks": 2})
+        failure = await failure_of(served.stub.StreamGenerate(question(prompt, max_tokens=100)))
+        await served.settled()
+        assert (failure.reason, len(failure.text)) == ("ANSWER_BROKEN_OFF", 80)
+        [entry] = await served.entries()
+        assert entry.kind is EntryKind.ESTIMATED
+        assert served.gemini.bill.total_nanousd < 100 * 3_750 < entry.sums.cost_nanousd
+        await served.reconcile()
+        await balanced(served)
 
 
 @pytest.mark.parametrize("fault", [{"kind": "malformed_event"}, {"kind": "cut", "after_chunks": 0}])
@@ -292,6 +309,9 @@ async def test_a_storm_of_faults_and_leaving_callers_leaves_no_nano_dollar_unboo
                 ends["left"] += 1
 
         await asyncio.gather(*(call(number) for number in range(80)))
+        await served.settled()
+        assert await served.cost() >= served.gemini.bill.total_nanousd
+        await served.reconcile()
         await balanced(served)
         assert ends.total() == 80
         assert ends["answered"] > 20

@@ -59,7 +59,7 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
 
 
 def reconciler(served: Served) -> Reconciler:
-    return Reconciler(served.ledger, served.books, Prices())
+    return Reconciler(served.ledger, served.books, Prices(), members=("a",))
 
 
 def test_a_row_is_read() -> None:
@@ -233,16 +233,38 @@ async def test_what_a_whole_record_lacks_was_never_served() -> None:
         await served.reserve(cost=4_000)
         served.clock.go(31)
         assert await served.books.sweep() == 1
-        whole = Span(NOON + timedelta(minutes=30), NOON + timedelta(seconds=7_200 + 31 + 62))
+        # An hour for what the provider works on at still.
+        whole = Span(NOON + timedelta(minutes=30), NOON + timedelta(seconds=7_200 + 31 + 62, hours=1))
         before = await _spent(served)
-        done = await reconciler(served).reconcile(pieces(lines(log_row(told))), whole)
+        record = lines(log_row(told, logging_time=(NOON + timedelta(seconds=7_262)).isoformat()))
+        done = await reconciler(served).reconcile(pieces(record), whole)
         cost = Prices().cost_nanousd(read_row(lines(log_row("a"))).usage, FLASH, NOON)
         assert done == Reconciliation(rows=1, corrected=2, skipped=0, difference_nanousd=cost - 2_000 - 3_000)
         assert await _spent(served) == before + done.difference_nanousd
         entries = (await served.ledger.entries(Filter(NOON.date(), NOON.date()), page_size=9)).entries
         assert {entry.attempt_id for entry in entries if entry.kind is EntryKind.CORRECTION} == {told, untold}
-        again = await reconciler(served).reconcile(pieces(lines(log_row(told))), whole)
+        again = await reconciler(served).reconcile(pieces(record), whole)
         assert (again.corrected, again.difference_nanousd) == (0, 0)
+
+
+async def test_what_a_record_cannot_hold_stays_as_it_is() -> None:
+    """It was written before one attempt ended, whatever its file says, and another was not Vertex AI's."""
+    async with serving_usage() as served:
+        served.clock.go(7_200)
+        told = await served.reserve(cost=1_000)
+        await served.reserve(cost=2_000, member="developer-api")
+        served.clock.go(31)
+        assert await served.books.sweep() == 2
+        served.clock.go(60)
+        await served.reserve(cost=4_000)
+        served.clock.go(31)
+        assert await served.books.sweep() == 1
+        whole = Span(NOON, NOON + timedelta(days=1))
+        record = lines(log_row(told, logging_time=(NOON + timedelta(seconds=7_240)).isoformat()))
+        done = await reconciler(served).reconcile(pieces(record), whole)
+        assert (done.rows, done.corrected) == (1, 1)
+        done = await reconciler(served).reconcile(pieces(), whole)
+        assert done == Reconciliation()
 
 
 async def test_it_is_priced_by_the_model_that_answered_and_by_batch() -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import grpc
@@ -8,6 +9,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chiasm.v1 import generation_pb2 as pb
 from chiasm.v1 import models_pb2, models_pb2_grpc
+from services.gemini_proxy import convert
+from services.gemini_proxy.media_facts import MediaFacts
+from tests.gemini_proxy.media_files import picture
 from tests.gemini_proxy.serving import FLASH, directed, failure_of, proxy, question, text_and_end
 
 STOP, MAX_TOKENS, BLOCKED = pb.FINISH_REASON_STOP, pb.FINISH_REASON_MAX_TOKENS, pb.FINISH_REASON_BLOCKED
@@ -121,6 +125,35 @@ async def test_an_answer_to_a_schema_comes_whole(tmp_path: Path, redis_url: str)
         events = [event async for event in call]
     assert [event.WhichOneof("event") for event in events] == ["started", "delta", "finished"]
     assert json.loads(events[1].delta.text) == {"dogs": 3}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_an_answer_to_a_schema_comes_without_a_fence(tmp_path: Path, redis_url: str, streamed: bool) -> None:
+    request = question(directed(answer='```json\n{"dogs": 3}\n```', chunks=4), json_schema=json.dumps(SCHEMA))
+    async with proxy(tmp_path, redis_url) as served:
+        if streamed:
+            text, _ = await text_and_end(served.stub.StreamGenerate(request))
+        else:
+            text = (await served.stub.Generate(request)).text
+    assert text == '{"dogs": 3}'
+
+
+@pytest.mark.parametrize("seconds", [0.4, 30])
+async def test_the_time_that_media_take_to_be_read_is_the_calls(
+    tmp_path: Path, redis_url: str, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts_of = convert.facts_of
+
+    async def slowly(*args: object, **others: object) -> MediaFacts:
+        await asyncio.sleep(seconds)
+        return await facts_of(*args, **others)
+
+    monkeypatch.setattr(convert, "facts_of", slowly)
+    async with proxy(tmp_path, redis_url, default_timeout_s=0.7) as served:
+        began = time.monotonic()
+        failure = await failure_of(served.stub.Generate(question(directed(first_token_s=0.5), picture())))
+        assert time.monotonic() - began < 20
+    assert failure.code == "DEADLINE_EXCEEDED"
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -79,6 +79,15 @@ async def test_where_there_will_be_no_room_in_time_the_call_is_refused_at_once(c
     )
 
 
+async def test_tokens_that_turn_out_fewer_let_in_who_waits_for_them(client: redis.asyncio.Redis) -> None:
+    books = RedisBooks(client, settings(Limits(input_tokens_per_minute=100)))
+    async with waiting_room(books) as room:
+        lease = await room.lease(claim(tokens=90), Priority.NORMAL, timeout_s=0)
+        waiting = await joins(room, claim(tokens=70), timeout_s=LONG_S / 2)
+        await books.settle(settlement(lease.attempt_id, tokens=20))
+        assert isinstance(await waiting, Lease)
+
+
 async def test_a_claim_that_will_never_fit_is_told_no_time(client: redis.asyncio.Redis) -> None:
     books = RedisBooks(client, settings(Limits(input_tokens_per_minute=100)))
     async with waiting_room(books) as room:

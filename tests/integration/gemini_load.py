@@ -84,7 +84,8 @@ class Spent:
     bill: int
     ledger_before: int
     """Before the provider's record was read: calls of the killed stand in it at their worst case."""
-    ledger: int
+    ledger_minus_bill: int
+    """Afterwards."""
     attempts_that_differ: int
     """Between the ledger and the bill, by attempt."""
     held: int
@@ -114,18 +115,16 @@ async def press_budget(*, calls: int, budget_nanousd: int, replicas: int = 5, se
         await stack.gemini.page("_idle")
         await asyncio.sleep(LEASE_S * 2)  # a lease's length, and the sweep after it
         held = len(await stack.ledger.holdings())
-        before = await _costs(stack.ledger)
+        before, billed = await _costs(stack.ledger), await _bill(stack)
+        # The record reaches as far as its newest row: this one, on another tenant's account.
+        await stubs[1][0].Generate(_question("after", {}), timeout=20, metadata=(("chiasm-tenant", "after"),))
         await _reconcile(stack, stubs[1][1])
-        after = await _costs(stack.ledger)
-        lines = (await stack.gemini.bill())["lines"]
-    bill = Counter()
-    for line in lines:
-        bill[line["labels"]["chiasm_attempt"]] += line["cost_nanousd"]
+        after, bill = await _costs(stack.ledger), await _bill(stack)
     return Spent(
         budget=budget_nanousd,
-        bill=sum(bill.values()),
+        bill=sum(billed.values()),
         ledger_before=sum(before.values()),
-        ledger=sum(after.values()),
+        ledger_minus_bill=sum(after.values()) - sum(bill.values()),
         attempts_that_differ=sum(bill[name] != after[name] for name in bill.keys() | after.keys()),
         held=held,
         calls=ends,
@@ -179,6 +178,14 @@ async def _crash(stack: GeminiStack) -> None:
     await victim.wait()
 
 
+async def _bill(stack: GeminiStack) -> Counter:
+    """What the provider bills for each attempt, in nano-dollars."""
+    bill = Counter()
+    for line in (await stack.gemini.bill())["lines"]:
+        bill[line["labels"]["chiasm_attempt"]] += line["cost_nanousd"]
+    return bill
+
+
 async def _costs(ledger: Ledger) -> Counter:
     """What each attempt stands in the ledger with, in nano-dollars."""
     today = datetime.now(UTC).date()
@@ -196,7 +203,8 @@ async def _reconcile(stack: GeminiStack, stub: usage_pb2_grpc.UsageServiceStub) 
     record = await stack.gemini.page("_log")
     whole = usage_pb2.ReconcileUsageRequest()
     whole.whole_since.FromDatetime(datetime.now(UTC) - timedelta(days=1))
-    whole.whole_until.FromDatetime(datetime.now(UTC))
+    # Nothing is under way there, so that nothing will be added either.
+    whole.whole_until.FromDatetime(datetime.now(UTC) + timedelta(days=1))
     pieces = (record[start : start + 64_000] for start in range(0, len(record), 64_000))
     requests = [whole, *(usage_pb2.ReconcileUsageRequest(data=piece) for piece in pieces)]
     await stub.ReconcileUsage(iter(requests), timeout=60)

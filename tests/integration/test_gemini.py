@@ -16,4 +16,4 @@ async def test_a_budget_holds_through_a_kill_cancels_and_cuts() -> None:
     assert 0 < spent.bill <= min(spent.budget, spent.ledger_before)
     assert spent.held == 0
     assert spent.attempts_that_differ == 0
-    assert spent.ledger == spent.bill
+    assert spent.ledger_minus_bill == 0

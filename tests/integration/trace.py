@@ -27,7 +27,7 @@ async def trace_of_a_question(stack: Stack, receiver: OtlpReceiver) -> list[Rece
         await asyncio.to_thread(picture.write_bytes, scene_png()[1])
         command = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "chiasm.command.main", "ask", str(picture), "how many shapes are there?"),
+            *("-m", "chiasm.command.main", "ask", str(picture), "how many shapes leave a trace?"),
             *("--address", gateway(stack)),
             env=os.environ | {"CHIASM_OTLP_ENDPOINT": receiver.endpoint},
             stdout=asyncio.subprocess.DEVNULL,

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
+from services.runtime.config import RedisUrl
 from tests.runtime.echo import EchoSettings
 
 
@@ -85,3 +86,18 @@ def test_secrets_are_never_shown(monkeypatch, capsys):
 def test_settings_cannot_be_changed():
     with pytest.raises(ValidationError, match="frozen"):
         EchoSettings().port = 1
+
+
+@pytest.mark.parametrize("url", ["redis://:hunter2#x@h:6379", "http://h", "redis://h:hunter2"])
+def test_a_bad_redis_url_is_told_without_itself(url: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(RedisUrl).validate_python(url)
+    assert "give redis://" in caught.value.errors()[0]["msg"]
+    assert "hunter2" not in caught.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://:p%23@h:6380/1", "unix:///tmp/valkey.sock"])
+def test_a_redis_url_is_kept_secret(url: str) -> None:
+    kept = TypeAdapter(RedisUrl).validate_python(url)
+    assert kept.get_secret_value() == url
+    assert url not in repr(kept)

@@ -1,6 +1,7 @@
-"""The gateway: SIGTERM under load."""
+"""The gateway: drains, streams that break, one flight for equal calls, Redis gone, overload, hostile addresses."""
 
 from evals.figures import Figure
+from tests.shows import gateway_cascade, gateway_flights, gateway_media, gateway_overload, gateway_streams
 from tests.shows.draining import draining
 
 
@@ -9,4 +10,11 @@ async def drain() -> list[Figure]:
     return await draining("gateway", calls=32)
 
 
-SHOWS = (drain,)
+SHOWS = (
+    drain,
+    gateway_streams.streams,
+    *gateway_flights.SHOWS,
+    *gateway_cascade.SHOWS,
+    *gateway_overload.SHOWS,
+    *gateway_media.SHOWS,
+)

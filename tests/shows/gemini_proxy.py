@@ -35,7 +35,7 @@ async def budget() -> list[Figure]:
         Figure(
             "gemini_bill_beyond_ledger_before_reconciling_nanousd", max(0, spent.bill - spent.ledger_before), "==", 0
         ),
-        Figure("gemini_ledger_minus_bill_nanousd", spent.ledger - spent.bill, "==", 0),
+        Figure("gemini_ledger_minus_bill_nanousd", spent.ledger_minus_bill, "==", 0),
         Figure("gemini_attempts_that_differ", spent.attempts_that_differ, "==", 0),
     ]
 

@@ -82,8 +82,8 @@ class Refusal:
     """0 where the provider has refused without naming it."""
     retry_after_s: float | None
     """When there is room at the earliest, as far as can be known now; None where waiting does not help the claim: it is
-    larger than the limit. Attempts in flight may end at any moment and give back slots and money: 0.1 s. Their requests
-    and tokens leave the windows no sooner than 60 s from now, unless they are given back or turn out to be fewer."""
+    larger than the limit. Attempts in flight may end at any moment and give back slots, tokens and money: 0.1 s. Their
+    requests leave the windows no sooner than 60 s from now, unless they are given back."""
 
 
 class Outcome(StrEnum):

@@ -12,7 +12,7 @@ from services.gemini_proxy.accounts.books import Booking, Books, Claim, Dimensio
 from services.gemini_proxy.accounts.errors import BooksUnavailable, UnknownAttempt
 from services.gemini_proxy.accounts.local_books import LocalBooks
 from services.gemini_proxy.accounts.spool import Spool, given_back, origin_of
-from services.runtime.errors import InvalidArgument
+from services.runtime.errors import ChiasmError, InvalidArgument
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +126,11 @@ class FailoverBooks(Books):
         while True:
             try:
                 await self._tend()
-            except (BooksUnavailable, OSError) as error:
+            except (ChiasmError, OSError) as error:
                 if isinstance(error, OSError):
                     logger.error("the spool cannot be replayed: %s", error.strerror)
+                elif not isinstance(error, BooksUnavailable):
+                    logger.error("the shared books cannot be tended: %s", error.message)
                 self._change(shared=False)
             self._wake.clear()
             try:

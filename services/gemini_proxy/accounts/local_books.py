@@ -193,22 +193,20 @@ class LocalBooks(Books):
 
         same = [earlier for earlier in ahead if earlier.model == claim.model]
         ones, tokens = [1] * len(same), [earlier.input_tokens for earlier in same]
-        yield from check(Dimension.REQUESTS_PER_MINUTE, 1, ones, **_minute(self._requests[pair], now))
+        requests = self._requests[pair]
+        requests.slide(now)
+        # Those in flight count for 60 s from their answer: they leave no sooner than that.
+        leaving = [*requests.leaving(), (now + MINUTE_MS, requests.in_flight)]
+        yield from check(Dimension.REQUESTS_PER_MINUTE, 1, ones, sum=requests.sum, leaving=leaving)
         yield from check(
-            Dimension.INPUT_TOKENS_PER_MINUTE, claim.input_tokens, tokens, **_minute(self._tokens[pair], now)
+            Dimension.INPUT_TOKENS_PER_MINUTE, claim.input_tokens, tokens, **_standing(self._tokens[pair], now)
         )
         today = day_at(now, PACIFIC)
         of_today = self._of_day(pair, today.name)
         yield from check(Dimension.REQUESTS_PER_DAY, 1, ones, sum=of_today, leaving=[(today.ends_ms, of_today)])
-        spend = self._spend[member]
-        spend.slide(now)
+        costs = [earlier.cost_nanousd for earlier in ahead]
         yield from check(
-            Dimension.SPEND_PER_10_MINUTES,
-            claim.cost_nanousd,
-            [earlier.cost_nanousd for earlier in ahead],
-            sum=spend.sum,
-            soon=spend.in_flight,
-            leaving=spend.leaving(),
+            Dimension.SPEND_PER_10_MINUTES, claim.cost_nanousd, costs, **_standing(self._spend[member], now)
         )
         slots = sum((held.member, held.claim.model) == pair for held in self._held.values())
         yield from check(Dimension.CONCURRENCY, 1, ones, sum=slots, soon=slots)
@@ -268,10 +266,10 @@ class LocalBooks(Books):
             self._days[pair, held.day] -= 1
 
 
-def _minute(window: Window, now: int) -> dict[str, Any]:
-    """Requests and tokens of attempts in flight count for 60 s from their answer: they leave no sooner than that."""
+def _standing(window: Window, now: int) -> dict[str, Any]:
+    """What is in flight may turn out to be less, or nothing at all, at any moment."""
     window.slide(now)
-    return {"sum": window.sum, "leaving": [*window.leaving(), (now + MINUTE_MS, window.in_flight)]}
+    return {"sum": window.sum, "soon": window.in_flight, "leaving": window.leaving()}
 
 
 def _latest(checks: Sequence[_Check], now: int) -> tuple[float, _Check | None]:

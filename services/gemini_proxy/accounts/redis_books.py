@@ -20,6 +20,7 @@ from redis.exceptions import (
     ConnectionError,
     OutOfMemoryError,
     ReadOnlyError,
+    ResponseError,
     TimeoutError,
     TryAgainError,
 )
@@ -37,6 +38,9 @@ PREFIX = "{chiasm-gemini}:"
 SHARED_PARTS = ("common", "windows", "attempts")
 MOST_SWEPT_AT_ONCE = 128
 DAY_MS = 86_400_000
+_AWAY = (ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError)
+# Too few copies, a full disk, another's endless script: redis-py has no classes for these.
+_REFUSALS = ("NOREPLICAS", "MISCONF", "BUSY ")
 
 
 def connect(url: str, *, timeout_s: float = 0.5, max_connections: int = 64) -> redis.asyncio.Redis:
@@ -58,7 +62,8 @@ def connect(url: str, *, timeout_s: float = 0.5, max_connections: int = 64) -> r
 
 @contextmanager
 def reaching_the_store() -> Iterator[None]:
-    """Around redis-py: raises BooksUnavailable in the place of its errors, whose text may name the server.
+    """Around redis-py: raises BooksUnavailable in the place of its errors, whose text may name the server, where the
+    store is away or refuses for now; and Internal for answers that it should never give.
 
     Also raises the cancellation that it may swallow: it sends within `asyncio.wait_for`, which before Python 3.12 loses
     one that comes as the wait ends (https://github.com/python/cpython/issues/86296).
@@ -67,8 +72,13 @@ def reaching_the_store() -> Iterator[None]:
     cancelled_before = task.cancelling() if task else 0
     try:
         yield
-    except (ConnectionError, TimeoutError, ReadOnlyError, OutOfMemoryError, ClusterDownError, TryAgainError) as error:
+    # uvloop raises a RuntimeError for a transport that was reset.
+    except (*_AWAY, RuntimeError) as error:
         raise BooksUnavailable(f"the books cannot be reached ({type(error).__name__})") from None
+    except ResponseError as error:
+        if str(error).startswith(_REFUSALS):
+            raise BooksUnavailable(f"the books take nothing now ({str(error).split()[0]})") from None
+        raise Internal(f"the books answered: {error}") from error
     finally:
         if task and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError

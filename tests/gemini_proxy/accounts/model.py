@@ -51,7 +51,7 @@ class Model:
                 case Dimension.REQUESTS_PER_MINUTE if of_model and attempt.minute_ends > now:
                     stands.append((min(attempt.minute_ends, now + MINUTE), 1))
                 case Dimension.INPUT_TOKENS_PER_MINUTE if of_model and attempt.minute_ends > now:
-                    stands.append((min(attempt.minute_ends, now + MINUTE), attempt.tokens))
+                    stands.append((now + SOON if attempt.minute_ends == inf else attempt.minute_ends, attempt.tokens))
                 case Dimension.SPEND_PER_10_MINUTES if of_member and attempt.spend_ends > now:
                     stands.append((now + SOON if is_open else attempt.spend_ends, attempt.spend))
                 case Dimension.REQUESTS_PER_DAY if of_model:

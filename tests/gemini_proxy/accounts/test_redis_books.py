@@ -39,6 +39,18 @@ async def test_a_minute_runs_from_the_answer_not_from_the_reservation(client: re
     assert isinstance(await books.reserve(claim()), Lease)
 
 
+async def test_tokens_in_flight_may_turn_out_fewer_at_any_moment(client: redis.asyncio.Redis) -> None:
+    books = RedisBooks(client, settings(Limits(input_tokens_per_minute=100)), clock=Clock())
+    first, second = claim(tokens=90), claim(tokens=50)
+    assert isinstance(await books.reserve(first), Lease)
+    assert await books.reserve(second) == Refusal(Dimension.INPUT_TOKENS_PER_MINUTE, 100, 0.1)
+    # The one ahead takes their place, for its own 60 s.
+    assert (await books.reserve(second, ahead=[claim(tokens=60)])).retry_after_s == pytest.approx(60.101)
+    await books.settle(settlement(first.attempt_id, tokens=51))
+    assert (await books.reserve(second)).retry_after_s == 60.001
+    assert isinstance(await books.reserve(claim(tokens=49)), Lease)
+
+
 async def test_an_attempt_corrected_long_after_it_was_lost_takes_no_room_today(client: redis.asyncio.Redis) -> None:
     clock = Clock()
     limits = Limits(requests_per_minute=1, input_tokens_per_minute=10, spend_nanousd_per_10_minutes=1_000)

@@ -41,7 +41,7 @@ local function checks_at(claim, member)
     end
   end
   check('requests_per_minute', 1, minute_line, key('requests', member.name, claim.rate))
-  check('input_tokens_per_minute', claim.tokens, minute_line, key('tokens', member.name, claim.rate))
+  check('input_tokens_per_minute', claim.tokens, tokens_line, key('tokens', member.name, claim.rate))
   check('requests_per_day', 1, day_line, member.name, claim.rate)
   check('spend_per_10_minutes', claim.cost, spend_line, key('spend', member.name))
   check('concurrency', 1, function()

@@ -22,19 +22,24 @@ local function entry_of(line, index)
   return line.queue[index] or line.placed[index - #line.queue]
 end
 
--- Requests and tokens of attempts in flight count for 60 s from their answer: they leave no sooner than 60 s from now.
+local function minute_from(time) return time + MINUTE_MS end
+
+-- Requests of attempts in flight count for 60 s from their answer: they leave no sooner than 60 s from now.
 local function minute_line(window)
   local function more(count) return window_read(window, count, count + PIECE - 1, NOW + MINUTE_MS) end
-  return line_of(window_sum(window), 0, {}, function(time) return time + MINUTE_MS end, more)
+  return line_of(window_sum(window), 0, {}, minute_from, more)
 end
 
--- An attempt in flight may turn out to cost nothing.
-local function spend_line(window)
+-- An attempt in flight may turn out to be less, or nothing at all.
+local function held_line(window, stays)
   local sum = window_sum(window)
   local settled = redis.call('ZCOUNT', window, '-inf', '(' .. int(FAR))
   local function more(count) return window_read(window, count, math.min(count + PIECE, settled) - 1, 0) end
-  return line_of(sum, window_in_flight(window), {}, nil, settled > 0 and more or nil)
+  return line_of(sum, window_in_flight(window), {}, stays, settled > 0 and more or nil)
 end
+
+local function tokens_line(window) return held_line(window, minute_from) end
+local function spend_line(window) return held_line(window) end
 
 local function day_line(member, model)
   local period = period_at(context.pacific, NOW)

@@ -1,0 +1,1 @@
+"""Admission: what the gateway takes on at once, whose turn it is, and what is refused."""

@@ -1,0 +1,1 @@
+"""Which model answers a request, at which server, and what that is expected to take."""

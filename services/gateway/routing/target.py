@@ -1,0 +1,143 @@
+"""A model server behind the gateway: its channel, which models it serves now, and what it is working at."""
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+import grpc
+
+from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+from services.gateway.config import GatewaySettings
+from services.runtime.boundary import Upstream
+from services.runtime.channel import open_channel
+from services.runtime.telemetry import traced_metadata
+
+logger = logging.getLogger(__name__)
+
+LIST_TIMEOUT_S = 5.0
+# Said by a server that is there, but has more to do than it can.
+_BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class Circuit(Protocol):
+    """Whether a target is left alone for a while."""
+
+    def allows(self) -> bool:
+        """Whether a call may be made now. Asking changes nothing."""
+
+    @property
+    def opens_for_s(self) -> float:
+        """Seconds until a call may be made; 0 where one may be made now."""
+
+
+class Target:
+    """One address of a model server, or a name that several replicas of it share."""
+
+    def __init__(
+        self,
+        address: str,
+        settings: GatewaySettings,
+        circuit: Circuit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`clock` tells seconds that only rise."""
+        self.address = address
+        self.circuit = circuit
+        self.models: dict[str, models_pb2.Model] = {}
+        """Those that are ready, by name."""
+        self.known: dict[str, models_pb2.Model] = {}
+        """Every model that it ever listed, ready or not, as it last did."""
+        self.others: dict[str, int] = {}
+        """By model, calls there that were not this gateway's when the server last told of its load."""
+        self.begun = 0
+        """Calls, ever."""
+        self._refresh_s = settings.refresh_s
+        self._clock = clock
+        self._working: dict[int, tuple[str, float]] = {}
+        self._channel = open_channel(
+            address,
+            max_message_bytes=settings.max_message_bytes,
+            ca_file=settings.target_ca_file,
+            certificate_file=settings.target_certificate_file,
+            key_file=settings.target_key_file,
+        )
+        self._generation = generation_pb2_grpc.GenerationServiceStub(self._channel)
+        self._models = models_pb2_grpc.ModelServiceStub(self._channel)
+        self._numbers = itertools.count()
+
+    @property
+    def outstanding_s(self) -> float:
+        """Seconds of work that this gateway's calls there are expected to have left."""
+        now = self._clock()
+        return sum(max(0.0, done_at - now) for _, done_at in self._working.values())
+
+    def calls_of(self, model: str) -> int:
+        """Calls of this gateway that the model of this name has there now."""
+        return sum(name == model for name, _ in self._working.values())
+
+    @contextmanager
+    def working(self, model: str, work_s: float) -> Iterator[None]:
+        """For as long as a call is there; `work_s` is what it takes where no other is ahead of it."""
+        number = next(self._numbers)
+        self._working[number] = model, self._clock() + work_s
+        self.begun += 1
+        try:
+            yield
+        finally:
+            del self._working[number]
+
+    async def watch(self, changed: asyncio.Event) -> None:
+        """Keep `models` up to date for ever; sets `changed` when another set of them is ready."""
+        while True:
+            try:
+                listed = await self._list()
+            except grpc.aio.AioRpcError as error:
+                logger.debug("target does not answer", extra={"target": self.address, "status": error.code().name})
+                ready = self.models if error.code() in _BUSY else {}
+            else:
+                self.known |= listed
+                # What servers of questions tell as each model's load is the whole server's.
+                own, loads = len(self._working), {name: model.load for name, model in listed.items()}
+                self.others = {name: max(0, load.running + load.waiting - own) for name, load in loads.items()}
+                ready = {name: model for name, model in listed.items() if model.ready}
+            if ready.keys() != self.models.keys():
+                logger.info("target changed", extra={"target": self.address, "models": sorted(ready)})
+                changed.set()
+            self.models = ready
+            await asyncio.sleep(self._refresh_s)
+
+    async def _list(self) -> dict[str, models_pb2.Model]:
+        models: dict[str, models_pb2.Model] = {}
+        request = models_pb2.ListModelsRequest()
+        while True:
+            page = await self._models.ListModels(request, timeout=LIST_TIMEOUT_S)
+            models |= {model.name: model for model in page.models}
+            if not page.next_page_token:
+                return models
+            request.page_token = page.next_page_token
+
+    async def stream(
+        self,
+        request: generation_pb2.GenerateRequest,
+        timeout_s: float,
+        metadata: Sequence[tuple[str, str]] = (),
+    ) -> AsyncGenerator[generation_pb2.StreamGenerateResponse, None]:
+        """The target's events. Closing the iterator cancels the call. Raises Upstream.
+
+        To be read to its end, beyond `finished`: the trailers that say how busy the replica is come last.
+        """
+        call = self._generation.StreamGenerate(request, timeout=timeout_s, metadata=(*traced_metadata(), *metadata))
+        try:
+            async for event in call:
+                yield event
+        except grpc.aio.AioRpcError as error:
+            raise Upstream(error) from error
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        await self._channel.close()

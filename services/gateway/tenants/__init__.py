@@ -1,0 +1,1 @@
+"""Tenants: who calls, what they may, and the record of it."""
