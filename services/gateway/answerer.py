@@ -10,6 +10,7 @@ from typing import Protocol
 from chiasm.v1 import generation_pb2
 from services.gateway.clock import Clock
 from services.gateway.policy import TenantPolicy
+from services.gateway.policy_file import NO_FILE, LoadedPolicy
 
 Events = AsyncGenerator[generation_pb2.StreamGenerateResponse, None]
 
@@ -40,6 +41,8 @@ class Ask:
     weight: Weight
     account: TenantPolicy = UNNAMED
     """Whose weight, priority and models hold: the tenant's own, or the caller's who acts for it."""
+    policy: LoadedPolicy = NO_FILE
+    """What held when it arrived, and holds for it to the end."""
     whole: bool = False
     """Whether nothing of the answer is shown before its end: a unary call."""
 

@@ -37,7 +37,6 @@ class Layers:
         attempts = Attempts(Means(lambda: self.policies.current, self.router, judge))
         self._cached = CachedAnswers(
             AdmittedAnswers(attempts, lambda: self.policies.current),
-            lambda: self.policies.current,
             MemoryCache(lambda: self.policies.current.cache.memory_bytes),
             SharedCache(self.link) if self.link else None,
             self._generation,
@@ -70,4 +69,4 @@ class Layers:
             if ask.account.may_use(model.name)
             and (model.name == request.model or not request.model or request.routing.allow_fallback)
         }
-        return " ".join((self.policies.loaded.revision, *sorted(served)))
+        return " ".join((ask.policy.revision, *sorted(served)))

@@ -58,6 +58,10 @@ def load(path: Path) -> LoadedPolicy:
     return LoadedPolicy(policy, f"sha256-{hashlib.sha256(data).hexdigest()[:16]}")
 
 
+NO_FILE = LoadedPolicy(Policy(), DEFAULT_REVISION)
+"""What holds without a file."""
+
+
 class PolicyFile:
     """The policy in force. Without a file it is the default for ever."""
 
@@ -66,7 +70,7 @@ class PolicyFile:
         self._path = path
         self._poll_s = poll_s
         self._seen = path and _stamp(path)
-        self.loaded = load(path) if path else LoadedPolicy(Policy(), DEFAULT_REVISION)
+        self.loaded = load(path) if path else NO_FILE
         """What holds now. A call takes it once, and keeps to it."""
 
     @property

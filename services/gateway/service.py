@@ -43,7 +43,7 @@ class GatewayService(GenerationServer):
         self._layers = Layers(settings)
         self._tenants = TenantDesk(settings, lambda: self._layers.policies.current, self._layers.link)
         self._media = MediaDesk.open(settings, lambda context: door.identity().tenant)
-        self._routes = RouteServer(self._layers.router, self._layers.policies, self._ask)
+        self._routes = RouteServer(self._layers.router, self._ask)
         self._usage = UsageForwarder(settings)
         self.interceptors = (self._tenants.door,)
 
@@ -117,14 +117,14 @@ class GatewayService(GenerationServer):
         timeout_s = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
         deadline = asyncio.get_running_loop().time() + timeout_s
         check_generate(request)
-        identity, entry = door.identity(), door.entry()
+        identity, entry, policy = door.identity(), door.entry(), self._layers.policies.loaded
         entry.model, entry.request_id = request.model, name_request(request)
         async with within(timeout_s):
             resolve = self._media.resolver.resolve
             request = await resolve(request, identity.tenant, deadline, identity.policy.may_read)
             self._check_size(request)
             weight = await weigh(request)
-        return Ask(request, identity.tenant, deadline, arrived, weight, identity.policy, whole)
+        return Ask(request, identity.tenant, deadline, arrived, weight, identity.policy, policy, whole)
 
     def _check_size(self, request: generation_pb2.GenerateRequest) -> None:
         """Whether it fits into a message to a model server, to which a model's name is added.

@@ -1,7 +1,5 @@
 """Between the contract's protos and this service's dataclasses."""
 
-from google.protobuf.duration_pb2 import Duration
-
 from chiasm.v1 import errors_pb2, generation_pb2, media_pb2, models_pb2, usage_pb2
 from services.gemini_proxy.answering import End, Piece, Report
 from services.gemini_proxy.catalogue import MAX_IMAGES_PER_REQUEST, MediaResolution, Model
@@ -22,6 +20,7 @@ from services.gemini_proxy.question import (
 )
 from services.gemini_proxy.question import Piece as QuestionPiece
 from services.gemini_proxy.usage import Modality, TokenUsage
+from services.runtime.durations import duration_of
 from services.runtime.errors import InvalidArgument
 
 _TASKS = {
@@ -215,8 +214,8 @@ def event_to_proto(
         usage=_sum([usage_to_proto(report.result.usage, report.result.cost_nanousd) for report in reports]),
         route=generation_pb2.Route(
             attempts=[_attempt_to_proto(report) for report in event.attempts],
-            time_to_first_token=_duration(first_token_s),
-            duration=_duration(arrived_s),
+            time_to_first_token=duration_of(first_token_s),
+            duration=duration_of(arrived_s),
         ),
         detections=[
             media_pb2.Detection(
@@ -251,18 +250,10 @@ def _attempt_to_proto(report: Report) -> generation_pb2.Attempt:
     if result is not None:
         attempt.revision = result.model
         attempt.usage.CopyFrom(usage_to_proto(result.usage, result.cost_nanousd))
-        attempt.duration.CopyFrom(_duration(result.seconds))
+        attempt.duration.CopyFrom(duration_of(result.seconds))
         if result.first_token_s is not None:
-            attempt.time_to_first_token.CopyFrom(_duration(result.first_token_s))
+            attempt.time_to_first_token.CopyFrom(duration_of(result.first_token_s))
     return attempt
-
-
-def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration
 
 
 def model_to_proto(

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from chiasm.v1.errors_pb2 import ErrorReason
+from services.runtime.durations import duration_of
 
 DOMAIN = "chiasm"
 
@@ -203,9 +203,7 @@ def to_status(error: ChiasmError) -> status_pb2.Status:
     if isinstance(error, QuotaExhausted):
         details.append(_quota_failure(error.violation, message))
     if error.retry_after_s is not None:
-        delay = Duration()
-        delay.FromNanoseconds(round(error.retry_after_s * 1e9))
-        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+        details.append(error_details_pb2.RetryInfo(retry_delay=duration_of(error.retry_after_s)))
     status = status_pb2.Status(code=error.code.value[0], message=message)
     for detail in details:
         status.details.add().Pack(detail)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from google.protobuf.duration_pb2 import Duration
-
 from chiasm.v1 import generation_pb2, usage_pb2
 from services.gateway.attempts.attempt import Attempt
 from services.gateway.clock import Clock
+from services.runtime.durations import duration_of
 
 
 def ending(answer: Attempt, made: Sequence[Attempt], arrived: Clock) -> generation_pb2.Finished:
@@ -24,8 +23,8 @@ def ending(answer: Attempt, made: Sequence[Attempt], arrived: Clock) -> generati
     finished.route.CopyFrom(
         generation_pb2.Route(
             attempts=[_attempt(attempt) for attempt in [*(a for a in made if a is not answer), answer]],
-            time_to_first_token=_duration(arrived.first_token_s),
-            duration=_duration(arrived.elapsed_s),
+            time_to_first_token=duration_of(arrived.first_token_s),
+            duration=duration_of(arrived.elapsed_s),
         )
     )
     return finished
@@ -36,8 +35,8 @@ def _attempt(attempt: Attempt) -> generation_pb2.Attempt:
         model=attempt.candidate.model.name,
         revision=attempt.candidate.model.revision,
         status=attempt.status,
-        time_to_first_token=_duration(attempt.clock.first_token_s),
-        duration=_duration(attempt.took_s),
+        time_to_first_token=duration_of(attempt.clock.first_token_s),
+        duration=duration_of(attempt.took_s),
         usage=attempt.finished.usage if attempt.finished is not None else None,
     )
 
@@ -45,11 +44,3 @@ def _attempt(attempt: Attempt) -> generation_pb2.Attempt:
 def _sum(usages: Sequence[usage_pb2.Usage]) -> usage_pb2.Usage:
     fields = [field.name for field in usage_pb2.Usage.DESCRIPTOR.fields]
     return usage_pb2.Usage(**{field: sum(getattr(usage, field) for usage in usages) for field in fields})
-
-
-def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration

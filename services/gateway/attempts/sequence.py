@@ -25,7 +25,7 @@ class Attempts(Answerer):
         self._means = means
 
     async def events(self, ask: Ask) -> Events:
-        policy = self._means.policy()
+        policy = ask.policy.policy
         plan = self._means.router.plan(ask, policy)
         course, telling = Course(self._means, ask, policy, plan), Telling(ask)
         hedges = ask.whole and policy.hedging.share > 0

@@ -18,7 +18,7 @@ from services.gateway.flights.local import Flights, fly_alone
 from services.gateway.flights.log import Event
 from services.gateway.flights.retelling import Retelling
 from services.gateway.flights.shared import SharedPilot
-from services.gateway.policy import CachePolicy, NearDuplicatePolicy, Policy
+from services.gateway.policy import CachePolicy, NearDuplicatePolicy
 
 
 class CachedAnswers:
@@ -26,7 +26,6 @@ class CachedAnswers:
 
     Args:
         inner: the next layer.
-        policy: the policy as it is now.
         memory: answers of this process.
         shared: answers of all replicas, and the way to their flights; None for a process by itself.
         generation: names the policy and the revisions of the models that may answer a question: answers of other
@@ -36,19 +35,17 @@ class CachedAnswers:
     def __init__(
         self,
         inner: Answerer,
-        policy: Callable[[], Policy],
         memory: MemoryCache,
         shared: SharedCache | None,
         generation: Callable[[Ask], str],
     ) -> None:
         self._inner = inner
-        self._policy = policy
         self._generation = generation
         self._stores = Stores(memory, shared, NearIndex())
         self._flights = Flights(SharedPilot(shared.link) if shared else fly_alone)
 
     async def events(self, ask: Ask) -> Events:
-        policy = self._policy().cache
+        policy = ask.policy.policy.cache
         control = ask.request.routing.cache_control
         if control == generation_pb2.CACHE_CONTROL_NO_STORE or _differs_each_time(ask.request.config, policy):
             looked(Result.BYPASS)

@@ -1,10 +1,9 @@
 """A flight's events as one caller is told of them: under its own request's name, what is void struck out."""
 
-from google.protobuf.duration_pb2 import Duration
-
 from chiasm.v1 import generation_pb2
 from services.gateway.answerer import Ask
 from services.gateway.flights.log import Break, Event, Item
+from services.runtime.durations import duration_of
 
 CACHED = "CACHED"
 """The status of an attempt that was a look at stored answers."""
@@ -78,7 +77,7 @@ class Retelling:
         told.CopyFrom(event)
         told.finished.usage.cost_nanousd = 0
         clock = self._ask.arrived
-        first_token, duration = _duration(clock.first_token_s), _duration(clock.elapsed_s)
+        first_token, duration = duration_of(clock.first_token_s), duration_of(clock.elapsed_s)
         attempt = generation_pb2.Attempt(
             model=self._model,
             revision=attempts[-1].revision if attempts else "",
@@ -90,11 +89,3 @@ class Retelling:
         route = generation_pb2.Route(attempts=[attempt], time_to_first_token=first_token, duration=duration)
         told.finished.route.CopyFrom(route)
         return told
-
-
-def _duration(seconds: float | None) -> Duration | None:
-    if seconds is None:
-        return None
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration

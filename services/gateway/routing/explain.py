@@ -3,13 +3,12 @@
 from collections.abc import Awaitable, Callable
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
 from chiasm.v1 import generation_pb2, route_pb2, route_pb2_grpc
 from services.gateway.answerer import Ask
-from services.gateway.policy_file import PolicyFile
 from services.gateway.routing.plan import Candidate
 from services.gateway.routing.router import Router
+from services.runtime.durations import duration_of
 
 Admit = Callable[[generation_pb2.GenerateRequest, grpc.aio.ServicerContext], Awaitable[Ask]]
 """Checks a request as `Generate` does and makes a question of it."""
@@ -18,19 +17,17 @@ Admit = Callable[[generation_pb2.GenerateRequest, grpc.aio.ServicerContext], Awa
 class RouteServer(route_pb2_grpc.RouteServiceServicer):
     """Asks no model."""
 
-    def __init__(self, router: Router, policies: PolicyFile, admit: Admit) -> None:
+    def __init__(self, router: Router, admit: Admit) -> None:
         self._router = router
-        self._policies = policies
         self._admit = admit
 
     async def ExplainRoute(
         self, request: route_pb2.ExplainRouteRequest, context: grpc.aio.ServicerContext
     ) -> route_pb2.ExplainRouteResponse:
         ask = await self._admit(request.request, context)
-        loaded = self._policies.loaded
-        plan = self._router.consider(ask, loaded.policy)
+        plan = self._router.consider(ask, ask.policy.policy)
         return route_pb2.ExplainRouteResponse(
-            policy_revision=loaded.revision,
+            policy_revision=ask.policy.revision,
             considered=[
                 self._considered(each.candidate, each.verdict, place if place <= len(plan.candidates) else 0)
                 for place, each in enumerate(plan.considered, 1)
@@ -45,16 +42,10 @@ class RouteServer(route_pb2_grpc.RouteServiceServicer):
             server=self._router.number(candidate.target),
             place=place,
             verdict=verdict,
-            expected_time_to_first_token=_duration(candidate.expected_first_token_s),
-            expected_time=_duration(candidate.expected_s),
+            expected_time_to_first_token=duration_of(candidate.expected_first_token_s),
+            expected_time=duration_of(candidate.expected_s),
             guessed=not candidate.forecast.known,
-            outstanding=_duration(candidate.forecast.ahead_s),
+            outstanding=duration_of(candidate.forecast.ahead_s),
             expected_cost_nanousd=candidate.expected_cost_nanousd,
             min_confidence=candidate.min_confidence,
         )
-
-
-def _duration(seconds: float) -> Duration:
-    duration = Duration()
-    duration.FromNanoseconds(round(seconds * 1e9))
-    return duration

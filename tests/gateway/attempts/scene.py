@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 from chiasm.v1 import generation_pb2 as generation
 from chiasm.v1 import models_pb2, usage_pb2
-from services.gateway.answerer import Ask, Weight
+from services.gateway.answerer import Answerer, Ask, Weight
 from services.gateway.attempts.circuit import Circuit
 from services.gateway.attempts.means import Means
 from services.gateway.attempts.sequence import Attempts
@@ -16,6 +16,7 @@ from services.gateway.clock import Clock
 from services.gateway.policy import Policy
 from services.gateway.routing.prediction import Outcome
 from services.runtime.errors import ChiasmError
+from tests.gateway.under_policy import UnderPolicy
 
 Event = generation.StreamGenerateResponse
 Script = Callable[[], AsyncIterator[Event | None]]
@@ -128,8 +129,8 @@ class Scene:
     def means(self) -> Means:
         return Means(lambda: self.policy, self, self.judge)
 
-    def layer(self) -> Attempts:
-        return Attempts(self.means())
+    def layer(self, means: Means | None = None) -> Answerer:
+        return UnderPolicy(Attempts(means or self.means()), lambda: self.policy)
 
     async def told(self, timeout_s: float = 5.0, **routing: object) -> list[Event]:
         """All events of one call."""

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from chiasm.v1 import generation_pb2 as generation
+from services.gateway.answerer import Answerer
 from services.gateway.attempts.means import Means
-from services.gateway.attempts.sequence import Attempts
 from services.gateway.policy import FallbackPolicy, HedgePolicy, Policy
 from services.runtime.errors import InvalidArgument, Unavailable
 from tests.gateway.attempts.scene import (
@@ -29,11 +29,11 @@ def scene_of(share: float = 1.0, **fallback: object) -> Scene:
     return Scene(Policy(hedging=HedgePolicy(share=share), fallback=FallbackPolicy(**fallback)))
 
 
-def used_to(means: Means, scene: Scene, seconds: float) -> Attempts:
+def used_to(means: Means, scene: Scene, seconds: float) -> Answerer:
     """The layer, whose first candidate's answers have taken so long."""
     for _ in range(50):
         means.times(scene.candidates[0]).add(seconds)
-    return Attempts(means)
+    return scene.layer(means)
 
 
 def slow_one() -> Script:
@@ -44,7 +44,7 @@ def two(scene: Scene, first: Script, second: Script) -> tuple[ScriptedTarget, Sc
     return scene.candidate("a", first), scene.candidate("b", second)
 
 
-async def told(layer: Attempts) -> list:
+async def told(layer: Answerer) -> list:
     return [event async for event in layer.events(question(whole=True))]
 
 

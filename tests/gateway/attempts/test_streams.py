@@ -9,8 +9,6 @@ import pytest
 from chiasm.v1 import generation_pb2 as generation
 from chiasm.v1 import models_pb2
 from services.gateway.attempts.circuit import Circuit
-from services.gateway.attempts.means import Means
-from services.gateway.attempts.sequence import Attempts
 from services.gateway.config import GatewaySettings
 from services.gateway.policy import FallbackPolicy, HedgePolicy, Policy
 from services.gateway.routing.target import Target
@@ -63,9 +61,7 @@ async def ends(server: str, second: str | None, breaks: Break, *, hedge: bool) -
         status = ""
         try:
             async with asyncio.timeout(TIMEOUT_S + LATE_S):
-                async for event in Attempts(Means(lambda: policy, scene, scene.judge)).events(
-                    question(TIMEOUT_S, whole=hedge)
-                ):
+                async for event in scene.layer().events(question(TIMEOUT_S, whole=hedge)):
                     events.append(event)
         except ChiasmError as error:
             status = error.code.name

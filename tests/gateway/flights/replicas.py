@@ -16,6 +16,7 @@ from services.gateway.flights import store
 from services.gateway.policy import CachePolicy, Policy
 from services.gateway.redis_link import RedisLink
 from tests.gateway.flights.answering import Answering
+from tests.gateway.under_policy import UnderPolicy
 
 
 class Replicas:
@@ -27,14 +28,14 @@ class Replicas:
         self.policy = Policy()
         self._stack = AsyncExitStack()
 
-    def make(self, inner: Answering) -> CachedAnswers:
+    def make(self, inner: Answering) -> UnderPolicy:
         """One more, before `inner`."""
         link = RedisLink(self._url)
         self._stack.push_async_callback(link.close)
         memory = MemoryCache(lambda: self.policy.cache.memory_bytes)
-        layer = CachedAnswers(inner, lambda: self.policy, memory, SharedCache(link), lambda ask: self.generation)
+        layer = CachedAnswers(inner, memory, SharedCache(link), lambda ask: self.generation)
         self._stack.push_async_callback(layer.close)
-        return layer
+        return UnderPolicy(layer, lambda: self.policy)
 
     def set_cache(self, **settings: object) -> None:
         """Changes the policy of all."""

