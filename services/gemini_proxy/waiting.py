@@ -23,6 +23,7 @@ LOOK_AGAIN_S = 0.25
 # The books work through those ahead one by one, for every call that comes. Where there are more, one may be let in to
 # wait in vain; none is refused in vain.
 MOST_AHEAD = 64
+MINUTE_S = 60.0
 
 _BUDGETS = (Dimension.BUDGET_DAY, Dimension.BUDGET_MONTH)
 
@@ -201,8 +202,12 @@ def _exhausted(refusal: Refusal, claim: Claim) -> QuotaExhausted:
             violation=Violation(f"tenants/{claim.tenant}", refusal.dimension.value, refusal.limit),
             retry_after_s=refusal.retry_after_s,
         )
+    wait_s = refusal.retry_after_s
+    if refusal.dimension is Dimension.INPUT_TOKENS_PER_MINUTE and wait_s is not None:
+        # Those ahead stand there with their worst case, most of which will have been given back in a minute.
+        wait_s = min(wait_s, MINUTE_S)
     return QuotaExhausted(
         f"{refusal.dimension.value} of models/{claim.model}, {refusal.limit:,}, has no room in the time given",
         violation=Violation(f"models/{claim.model}", refusal.dimension.value, refusal.limit),
-        retry_after_s=refusal.retry_after_s,
+        retry_after_s=wait_s,
     )
