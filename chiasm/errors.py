@@ -14,6 +14,9 @@ ChiasmError
 └── Internal             a fault of the server; `correlation_id` finds it in its logs
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
@@ -157,6 +160,15 @@ def from_rpc_error(error: grpc.RpcError) -> ChiasmError:
         correlation_id=info.metadata.get("correlation_id", ""),
         code=code,
     )
+
+
+@contextmanager
+def rpc_errors() -> Iterator[None]:
+    """Around calls: raises a ChiasmError in the place of a failed one's exception."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from error
 
 
 def _status(error: grpc.RpcError) -> Status:

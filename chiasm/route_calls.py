@@ -1,15 +1,12 @@
 """The calls of RouteService, as both clients have them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
-
-import grpc
 
 from chiasm.channel import Caller
 from chiasm.convert import generate_request
-from chiasm.errors import from_rpc_error
+from chiasm.errors import rpc_errors
 from chiasm.images import image_source
 from chiasm.options import Options, Task
 from chiasm.routes import ConsideredModel, RouteExplanation
@@ -31,7 +28,7 @@ class RouteCalls(Caller):
         """Which models would be asked, and why not the others; none is. Raises a ChiasmError when the call fails."""
         timeout_s = options.pop("timeout_s", self._timeout_s)
         request = _request(prompt, [image_source(image) for image in images], task, options)
-        with _errors():
+        with rpc_errors():
             return _explanation(self._routes.ExplainRoute(request, timeout=timeout_s, metadata=self._metadata()))
 
 
@@ -47,7 +44,7 @@ class AsyncRouteCalls(Caller):
         timeout_s = options.pop("timeout_s", self._timeout_s)
         pictures = [await asyncio.to_thread(image_source, image) for image in images]
         request = _request(prompt, pictures, task, options)
-        with _errors():
+        with rpc_errors():
             return _explanation(await self._routes.ExplainRoute(request, timeout=timeout_s, metadata=self._metadata()))
 
 
@@ -77,11 +74,3 @@ def _considered(message: route_pb2.ConsideredModel) -> ConsideredModel:
         expected_cost_nanousd=message.expected_cost_nanousd,
         min_confidence=message.min_confidence if message.HasField("min_confidence") else None,
     )
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from error

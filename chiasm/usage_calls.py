@@ -1,15 +1,12 @@
 """The calls of UsageService, as both clients have them."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 
-import grpc
-
 from chiasm import usage_convert as convert
 from chiasm.channel import Caller
-from chiasm.errors import from_rpc_error
+from chiasm.errors import rpc_errors
 from chiasm.usage import Budget, LedgerEntry, Reconciliation, UsageFilter, UsageGroup, UsageSums
 from chiasm.v1 import usage_pb2
 from chiasm.v1.usage_pb2_grpc import UsageServiceStub
@@ -32,7 +29,7 @@ class UsageCalls(Caller):
     ) -> UsageSums:
         """Sums over the ledger, split by `group_by`."""
         request = convert.query_request(wanted, group_by)
-        with _errors():
+        with rpc_errors():
             return convert.sums(self._usage.QueryUsage(request, **self._options(timeout_s)))
 
     def ledger(
@@ -42,7 +39,7 @@ class UsageCalls(Caller):
         token, more = "", True
         while more:
             request = convert.entries_request(wanted, page_size, token)
-            with _errors():
+            with rpc_errors():
                 page = self._usage.ListLedgerEntries(request, **self._options(timeout_s))
             yield from map(convert.entry, page.entries)
             token = page.next_page_token
@@ -52,7 +49,7 @@ class UsageCalls(Caller):
         """The ledger as CSV, oldest entry first, in pieces to be put together."""
         call = self._usage.ExportLedger(convert.export_request(wanted), **self._options(timeout_s))
         try:
-            with _errors():
+            with rpc_errors():
                 for response in call:
                     yield response.data
         finally:
@@ -60,7 +57,7 @@ class UsageCalls(Caller):
 
     def budgets(self, tenant: str = "", *, timeout_s: float | None = None) -> list[Budget]:
         """Each budget, or the tenant's, and what is spent and held of it."""
-        with _errors():
+        with rpc_errors():
             response = self._usage.ListBudgets(convert.budgets_request(tenant), **self._options(timeout_s))
         return [convert.budget(budget) for budget in response.budgets]
 
@@ -76,7 +73,7 @@ class UsageCalls(Caller):
         `whole`: aware times between which the record holds every call, so that what it does not tell of was not served.
         """
         requests = chain([convert.reconcile_start(whole)], map(convert.reconcile_request, pieces))
-        with _errors():
+        with rpc_errors():
             return convert.reconciliation(self._usage.ReconcileUsage(requests, **self._options(timeout_s)))
 
     def _options(self, timeout_s: float | None) -> dict[str, object]:
@@ -97,7 +94,7 @@ class AsyncUsageCalls(Caller):
     ) -> UsageSums:
         """Sums over the ledger, split by `group_by`."""
         request = convert.query_request(wanted, group_by)
-        with _errors():
+        with rpc_errors():
             return convert.sums(await self._usage.QueryUsage(request, **self._options(timeout_s)))
 
     async def ledger(
@@ -107,7 +104,7 @@ class AsyncUsageCalls(Caller):
         token, more = "", True
         while more:
             request = convert.entries_request(wanted, page_size, token)
-            with _errors():
+            with rpc_errors():
                 page = await self._usage.ListLedgerEntries(request, **self._options(timeout_s))
             for message in page.entries:
                 yield convert.entry(message)
@@ -120,7 +117,7 @@ class AsyncUsageCalls(Caller):
         """The ledger as CSV, oldest entry first, in pieces to be put together."""
         call = self._usage.ExportLedger(convert.export_request(wanted), **self._options(timeout_s))
         try:
-            with _errors():
+            with rpc_errors():
                 async for response in call:
                     yield response.data
         finally:
@@ -128,7 +125,7 @@ class AsyncUsageCalls(Caller):
 
     async def budgets(self, tenant: str = "", *, timeout_s: float | None = None) -> list[Budget]:
         """Each budget, or the tenant's, and what is spent and held of it."""
-        with _errors():
+        with rpc_errors():
             response = await self._usage.ListBudgets(convert.budgets_request(tenant), **self._options(timeout_s))
         return [convert.budget(budget) for budget in response.budgets]
 
@@ -150,16 +147,8 @@ class AsyncUsageCalls(Caller):
                 yield convert.reconcile_request(piece)
 
         requests = requests_of()
-        with _errors():
+        with rpc_errors():
             return convert.reconciliation(await self._usage.ReconcileUsage(requests, **self._options(timeout_s)))
 
     def _options(self, timeout_s: float | None) -> dict[str, object]:
         return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except grpc.RpcError as error:
-        raise from_rpc_error(error) from error

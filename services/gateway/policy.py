@@ -15,7 +15,7 @@ nano-US-dollars.
         weight: 3
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
 
@@ -25,6 +25,11 @@ TaskName = Literal["open", "caption", "answer", "read_text", "detect", "segment"
 FallbackReason = Literal["unavailable", "timeout", "quota", "broken", "blocked", "empty"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns, in which `*` and `?` stand for others, is of `name`."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 class Section(BaseModel):
@@ -168,11 +173,11 @@ class TenantPolicy(Section):
 
     def may_use(self, model: str) -> bool:
         """Whether it may use the model of this name."""
-        return any(fnmatchcase(model, pattern) for pattern in self.models)
+        return matches(model, self.models)
 
     def may_read(self, stored: str) -> bool:
         """Whether it may name `gs://` and then `stored`, a bucket and an object in it."""
-        return any(fnmatchcase(stored, pattern) for pattern in self.buckets)
+        return matches(stored, self.buckets)
 
 
 class Policy(Section):

@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from redis.asyncio import ConnectionPool, Redis
@@ -12,6 +12,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
+
+from services.runtime.cancellation import cancellation_kept
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class RedisLink:
             self._probe_at = self._clock() + PROBE_S
         try:
             async with asyncio.timeout(wait_s):
-                with _cancellation_kept():
+                with cancellation_kept():
                     answer = await send(client)
         except OutOfMemoryError as error:
             raise StoreGone(type(error).__name__) from None
@@ -118,16 +120,3 @@ def _client(url: str, connections: int) -> Redis:
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
     )
-
-
-@contextmanager
-def _cancellation_kept() -> Iterator[None]:
-    """Raises the cancellation that redis-py may swallow: it sends within `asyncio.wait_for`, which before Python 3.12
-    loses one that comes as the wait ends (https://github.com/python/cpython/issues/86296)."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    try:
-        yield
-    finally:
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError

@@ -1,13 +1,12 @@
 """Who calls: proven by a client certificate, a token or an API key, in this order; the first that is shown decides."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import grpc
 
-from services.gateway.policy import Policy, TenantPolicy
+from services.gateway.policy import Policy, TenantPolicy, matches
 from services.gateway.tenants.keys import PREFIX, ApiKeys
 from services.gateway.tenants.tokens import Tokens
 from services.runtime.callers import certificate_names
@@ -67,7 +66,7 @@ class Identities:
         tenant = tenant_of(context) if _given(context, METADATA_KEY) else caller.name
         if tenant == caller.name:
             return Identity(tenant, caller, via, caller=tenant)
-        if not _matches(tenant, caller.may_act_for):
+        if not matches(tenant, caller.may_act_for):
             raise PermissionDenied(f"{caller.name} may not act for {tenant}")
         own = next((other for other in policy.tenants if other.name == tenant), caller)
         return Identity(tenant, own, via, caller=caller.name)
@@ -75,7 +74,7 @@ class Identities:
     async def _proven(self, policy: Policy, context: grpc.aio.ServicerContext) -> tuple[TenantPolicy, Proof]:
         names = certificate_names(context)
         for tenant in policy.tenants:
-            if any(_matches(name, tenant.certificate_names) for name in names):
+            if any(matches(name, tenant.certificate_names) for name in names):
                 return tenant, "certificate"
         secret = _secret(context)
         if secret.startswith(PREFIX):
@@ -86,7 +85,7 @@ class Identities:
             raise Unauthenticated("the token cannot be used: this gateway takes API keys and client certificates")
         subject = await self._tokens.subject(secret)
         for tenant in policy.tenants:
-            if _matches(subject, tenant.jwt_subjects):
+            if matches(subject, tenant.jwt_subjects):
                 return tenant, "token"
         raise Unauthenticated("the token's subject is not known here")
 
@@ -109,7 +108,3 @@ def _secret(context: grpc.aio.ServicerContext) -> str:
 
 def _given(context: grpc.aio.ServicerContext, name: str) -> list[str | bytes]:
     return [value for key, value in context.invocation_metadata() or () if key == name]
-
-
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

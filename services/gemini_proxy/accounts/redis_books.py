@@ -4,7 +4,6 @@ Redis must not evict keys (`maxmemory-policy noeviction`). All keys carry one ha
 one slot; scripts make their names from the prefix that they are given.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,6 +31,7 @@ from services.gemini_proxy.accounts.claims import block_s, check_claim
 from services.gemini_proxy.accounts.errors import BooksUnavailable, UnknownAttempt
 from services.gemini_proxy.accounts.periods import PACIFIC, Period, day_at, days_around, month_at, months_around
 from services.gemini_proxy.accounts.settings import BooksSettings
+from services.runtime.cancellation import cancellation_kept
 from services.runtime.errors import Internal, InvalidArgument
 
 PREFIX = "{chiasm-gemini}:"
@@ -63,15 +63,11 @@ def connect(url: str, *, timeout_s: float = 0.5, max_connections: int = 64) -> r
 @contextmanager
 def reaching_the_store() -> Iterator[None]:
     """Around redis-py: raises BooksUnavailable in the place of its errors, whose text may name the server, where the
-    store is away or refuses for now; and Internal for answers that it should never give.
-
-    Also raises the cancellation that it may swallow: it sends within `asyncio.wait_for`, which before Python 3.12 loses
-    one that comes as the wait ends (https://github.com/python/cpython/issues/86296).
+    store is away or refuses for now; and Internal for answers that it should never give. A cancellation wins over both.
     """
-    task = asyncio.current_task()
-    cancelled_before = task.cancelling() if task else 0
     try:
-        yield
+        with cancellation_kept():
+            yield
     # uvloop raises a RuntimeError for a transport that was reset.
     except (*_AWAY, RuntimeError) as error:
         raise BooksUnavailable(f"the books cannot be reached ({type(error).__name__})") from None
@@ -79,9 +75,6 @@ def reaching_the_store() -> Iterator[None]:
         if str(error).startswith(_REFUSALS):
             raise BooksUnavailable(f"the books take nothing now ({str(error).split()[0]})") from None
         raise Internal(f"the books answered: {error}") from error
-    finally:
-        if task and task.cancelling() > cancelled_before:
-            raise asyncio.CancelledError
 
 
 class RedisBooks(Books):
