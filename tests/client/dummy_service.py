@@ -1,8 +1,9 @@
 """A service that obeys the stack's rules and does nothing: `python -m dummy_service`, told what to do by variables.
 
 DUMMY_NAME: its name in the stack. DUMMY_JOURNAL: a file that takes a line for each thing it does. DUMMY_CRASH: print
-this and end with exit code 3. DUMMY_GATE: a named pipe; ready once something is written to it. DUMMY_DEAF: ignore
-SIGTERM. DUMMY_CHILD: start a child process that outlives it. DUMMY_TELL_PID: put its process number in the journal.
+this and end with exit code 3; DUMMY_CRASH_OF: only the service of this name. DUMMY_GATE: a named pipe; ready once
+something is written to it. DUMMY_DEAF: ignore SIGTERM. DUMMY_CHILD: start a child process that outlives it.
+DUMMY_TELL_PID: put its process number in the journal.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ async def main() -> None:
     note(f"starts {os.environ.get('DUMMY_PEER', '')}".strip())
     if "DUMMY_TELL_PID" in os.environ:
         note(f"pid {os.getpid()}")
-    if words := os.environ.get("DUMMY_CRASH"):
+    if (words := os.environ.get("DUMMY_CRASH")) and os.environ.get("DUMMY_CRASH_OF", NAME) == NAME:
         print(words, file=sys.stderr)
         sys.exit(3)
     if "DUMMY_CHILD" in os.environ:

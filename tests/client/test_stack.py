@@ -160,7 +160,8 @@ async def test_up_announces_itself_and_drains_on_ctrl_c(tmp_path: Path) -> None:
 
 
 async def test_up_tells_which_service_died(tmp_path: Path) -> None:
-    ended = await end(await _up(tmp_path, "--log-dir", str(tmp_path / "logs"), DUMMY_CRASH="no such checkpoint"))
+    crash = {"DUMMY_CRASH": "no such checkpoint", "DUMMY_CRASH_OF": "paligemma"}
+    ended = await end(await _up(tmp_path, "--log-dir", str(tmp_path / "logs"), **crash))
     assert ended.code == 1
     assert ended.err == (
         f"chiasm: paligemma ended with exit code 3; the end of {tmp_path / 'logs' / 'paligemma.log'}:\n"
