@@ -60,8 +60,9 @@ async def test_a_call_carries_its_metadata_and_is_cancelled_when_it_is_closed() 
     ended = asyncio.Event()
 
     async def endless(context: scripted.Context) -> AsyncIterator[object]:
-        yield scripted.started()
         try:
+            # Within: the caller may leave while the first event is still being sent.
+            yield scripted.started()
             await asyncio.Event().wait()
         finally:
             ended.set()
