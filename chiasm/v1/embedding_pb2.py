@@ -24,29 +24,36 @@ _sym_db = _symbol_database.Default()
 
 from chiasm.v1 import media_pb2 as chiasm_dot_v1_dot_media__pb2
 from chiasm.v1 import usage_pb2 as chiasm_dot_v1_dot_usage__pb2
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63hiasm/v1/embedding.proto\x12\tchiasm.v1\x1a\x15\x63hiasm/v1/media.proto\x1a\x15\x63hiasm/v1/usage.proto\"I\n\x06Tensor\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\"\n\x05\x64type\x18\x02 \x01(\x0e\x32\x13.chiasm.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\"F\n\tEmbedItem\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12!\n\x05media\x18\x02 \x01(\x0b\x32\x10.chiasm.v1.MediaH\x00\x42\x06\n\x04kind\"\x84\x01\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x05items\x18\x02 \x03(\x0b\x32\x14.chiasm.v1.EmbedItem\x12,\n\x0ctext_purpose\x18\x03 \x01(\x0e\x32\x16.chiasm.v1.TextPurpose\x12\x12\n\nrequest_id\x18\x04 \x01(\t\".\n\tEmbedding\x12!\n\x06tensor\x18\x01 \x01(\x0b\x32\x11.chiasm.v1.Tensor\"\x8f\x01\n\rEmbedResponse\x12(\n\nembeddings\x18\x01 \x03(\x0b\x32\x14.chiasm.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x1f\n\x05usage\x18\x04 \x01(\x0b\x32\x10.chiasm.v1.Usage\x12\x12\n\nrequest_id\x18\x05 \x01(\t*^\n\x0bTextPurpose\x12\x1c\n\x18TEXT_PURPOSE_UNSPECIFIED\x10\x00\x12\x16\n\x12TEXT_PURPOSE_QUERY\x10\x01\x12\x19\n\x15TEXT_PURPOSE_DOCUMENT\x10\x02*<\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x32N\n\x10\x45mbeddingService\x12:\n\x05\x45mbed\x12\x17.chiasm.v1.EmbedRequest\x1a\x18.chiasm.v1.EmbedResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63hiasm/v1/embedding.proto\x12\tchiasm.v1\x1a\x15\x63hiasm/v1/media.proto\x1a\x15\x63hiasm/v1/usage.proto\x1a\x19google/protobuf/any.proto\"Y\n\x06Tensor\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\"\n\x05\x64type\x18\x02 \x01(\x0e\x32\x13.chiasm.v1.DataType\x12\r\n\x05shape\x18\x03 \x03(\x03\x12\x0e\n\x06scales\x18\x04 \x01(\x0c\"F\n\tEmbedItem\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12!\n\x05media\x18\x02 \x01(\x0b\x32\x10.chiasm.v1.MediaH\x00\x42\x06\n\x04kind\"H\n\rVectorOptions\x12\"\n\x05\x64type\x18\x01 \x01(\x0e\x32\x13.chiasm.v1.DataType\x12\x13\n\x0bpool_factor\x18\x02 \x01(\x05\"\xaf\x01\n\x0c\x45mbedRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12#\n\x05items\x18\x02 \x03(\x0b\x32\x14.chiasm.v1.EmbedItem\x12,\n\x0ctext_purpose\x18\x03 \x01(\x0e\x32\x16.chiasm.v1.TextPurpose\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12)\n\x07vectors\x18\x05 \x01(\x0b\x32\x18.chiasm.v1.VectorOptions\".\n\tEmbedding\x12!\n\x06tensor\x18\x01 \x01(\x0b\x32\x11.chiasm.v1.Tensor\"\x8f\x01\n\rEmbedResponse\x12(\n\nembeddings\x18\x01 \x03(\x0b\x32\x14.chiasm.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x1f\n\x05usage\x18\x04 \x01(\x0b\x32\x10.chiasm.v1.Usage\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"\xb4\x01\n\x12\x45mbedStreamRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x0ctext_purpose\x18\x02 \x01(\x0e\x32\x16.chiasm.v1.TextPurpose\x12)\n\x07vectors\x18\x03 \x01(\x0b\x32\x18.chiasm.v1.VectorOptions\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\"\n\x04item\x18\x05 \x01(\x0b\x32\x14.chiasm.v1.EmbedItem\"\xd7\x01\n\x13\x45mbedStreamResponse\x12\r\n\x05index\x18\x01 \x01(\x03\x12)\n\tembedding\x18\x02 \x01(\x0b\x32\x14.chiasm.v1.EmbeddingH\x00\x12%\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x14.google.protobuf.AnyH\x00\x12\r\n\x05model\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x1f\n\x05usage\x18\x07 \x01(\x0b\x32\x10.chiasm.v1.UsageB\t\n\x07outcome*^\n\x0bTextPurpose\x12\x1c\n\x18TEXT_PURPOSE_UNSPECIFIED\x10\x00\x12\x16\n\x12TEXT_PURPOSE_QUERY\x10\x01\x12\x19\n\x15TEXT_PURPOSE_DOCUMENT\x10\x02*}\n\x08\x44\x61taType\x12\x19\n\x15\x44\x41TA_TYPE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT32\x10\x01\x12\x15\n\x11\x44\x41TA_TYPE_FLOAT16\x10\x02\x12\x12\n\x0e\x44\x41TA_TYPE_INT8\x10\x03\x12\x14\n\x10\x44\x41TA_TYPE_BINARY\x10\x04\x32\xa0\x01\n\x10\x45mbeddingService\x12:\n\x05\x45mbed\x12\x17.chiasm.v1.EmbedRequest\x1a\x18.chiasm.v1.EmbedResponse\x12P\n\x0b\x45mbedStream\x12\x1d.chiasm.v1.EmbedStreamRequest\x1a\x1e.chiasm.v1.EmbedStreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'chiasm.v1.embedding_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TEXTPURPOSE']._serialized_start=562
-  _globals['_TEXTPURPOSE']._serialized_end=656
-  _globals['_DATATYPE']._serialized_start=658
-  _globals['_DATATYPE']._serialized_end=718
-  _globals['_TENSOR']._serialized_start=86
-  _globals['_TENSOR']._serialized_end=159
-  _globals['_EMBEDITEM']._serialized_start=161
-  _globals['_EMBEDITEM']._serialized_end=231
-  _globals['_EMBEDREQUEST']._serialized_start=234
-  _globals['_EMBEDREQUEST']._serialized_end=366
-  _globals['_EMBEDDING']._serialized_start=368
-  _globals['_EMBEDDING']._serialized_end=414
-  _globals['_EMBEDRESPONSE']._serialized_start=417
-  _globals['_EMBEDRESPONSE']._serialized_end=560
-  _globals['_EMBEDDINGSERVICE']._serialized_start=720
-  _globals['_EMBEDDINGSERVICE']._serialized_end=798
+  _globals['_TEXTPURPOSE']._serialized_start=1123
+  _globals['_TEXTPURPOSE']._serialized_end=1217
+  _globals['_DATATYPE']._serialized_start=1219
+  _globals['_DATATYPE']._serialized_end=1344
+  _globals['_TENSOR']._serialized_start=113
+  _globals['_TENSOR']._serialized_end=202
+  _globals['_EMBEDITEM']._serialized_start=204
+  _globals['_EMBEDITEM']._serialized_end=274
+  _globals['_VECTOROPTIONS']._serialized_start=276
+  _globals['_VECTOROPTIONS']._serialized_end=348
+  _globals['_EMBEDREQUEST']._serialized_start=351
+  _globals['_EMBEDREQUEST']._serialized_end=526
+  _globals['_EMBEDDING']._serialized_start=528
+  _globals['_EMBEDDING']._serialized_end=574
+  _globals['_EMBEDRESPONSE']._serialized_start=577
+  _globals['_EMBEDRESPONSE']._serialized_end=720
+  _globals['_EMBEDSTREAMREQUEST']._serialized_start=723
+  _globals['_EMBEDSTREAMREQUEST']._serialized_end=903
+  _globals['_EMBEDSTREAMRESPONSE']._serialized_start=906
+  _globals['_EMBEDSTREAMRESPONSE']._serialized_end=1121
+  _globals['_EMBEDDINGSERVICE']._serialized_start=1347
+  _globals['_EMBEDDINGSERVICE']._serialized_end=1507
 # @@protoc_insertion_point(module_scope)

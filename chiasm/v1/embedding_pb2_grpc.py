@@ -40,6 +40,11 @@ class EmbeddingServiceStub:
                 request_serializer=chiasm_dot_v1_dot_embedding__pb2.EmbedRequest.SerializeToString,
                 response_deserializer=chiasm_dot_v1_dot_embedding__pb2.EmbedResponse.FromString,
                 _registered_method=True)
+        self.EmbedStream = channel.stream_stream(
+                '/chiasm.v1.EmbeddingService/EmbedStream',
+                request_serializer=chiasm_dot_v1_dot_embedding__pb2.EmbedStreamRequest.SerializeToString,
+                response_deserializer=chiasm_dot_v1_dot_embedding__pb2.EmbedStreamResponse.FromString,
+                _registered_method=True)
 
 
 class EmbeddingServiceServicer:
@@ -53,6 +58,14 @@ class EmbeddingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EmbedStream(self, request_iterator, context):
+        """Many items, each answered by its own embedding or its own error as soon as it is there, in any order. Responses not
+        read hold up the requests.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbeddingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +73,11 @@ def add_EmbeddingServiceServicer_to_server(servicer, server):
                     servicer.Embed,
                     request_deserializer=chiasm_dot_v1_dot_embedding__pb2.EmbedRequest.FromString,
                     response_serializer=chiasm_dot_v1_dot_embedding__pb2.EmbedResponse.SerializeToString,
+            ),
+            'EmbedStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EmbedStream,
+                    request_deserializer=chiasm_dot_v1_dot_embedding__pb2.EmbedStreamRequest.FromString,
+                    response_serializer=chiasm_dot_v1_dot_embedding__pb2.EmbedStreamResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +108,33 @@ class EmbeddingService:
             '/chiasm.v1.EmbeddingService/Embed',
             chiasm_dot_v1_dot_embedding__pb2.EmbedRequest.SerializeToString,
             chiasm_dot_v1_dot_embedding__pb2.EmbedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EmbedStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/chiasm.v1.EmbeddingService/EmbedStream',
+            chiasm_dot_v1_dot_embedding__pb2.EmbedStreamRequest.SerializeToString,
+            chiasm_dot_v1_dot_embedding__pb2.EmbedStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

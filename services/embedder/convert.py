@@ -1,10 +1,10 @@
 """Between the contract's protos and this service's dataclasses."""
 
 from chiasm.v1 import embedding_pb2, models_pb2, usage_pb2
-from services.embedder.batcher import Batcher
+from services.embedder.batching.batcher import Batcher
 from services.embedder.config import EmbedderSettings
 from services.embedder.embedding import Embedded, Media, Question, Text
-from services.embedder.model import EmbeddingModel, Vectors
+from services.embedder.models.model import EmbeddingModel, Vectors
 from services.embedder.observation import PROVIDER
 from services.runtime.errors import InvalidArgument
 
@@ -38,7 +38,8 @@ def response_to_proto(embedded: Embedded, *, model: str, revision: str, request_
 
 
 def _tensor_to_proto(vectors: Vectors) -> embedding_pb2.Tensor:
-    return embedding_pb2.Tensor(data=vectors.data, dtype=embedding_pb2.DATA_TYPE_FLOAT32, shape=vectors.shape)
+    data = vectors.astype("<f4", copy=False).tobytes()
+    return embedding_pb2.Tensor(data=data, dtype=embedding_pb2.DATA_TYPE_FLOAT32, shape=vectors.shape)
 
 
 def model_to_proto(name: str, model: EmbeddingModel, settings: EmbedderSettings, batcher: Batcher) -> models_pb2.Model:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_MESSAGE_SIZE
-from services.embedder.batcher import Batcher
+from services.embedder.batching.batcher import Batcher
 from services.embedder.config import EmbedderSettings
-from services.embedder.model import EmbeddingModel, Item, Kind, Vectors
+from services.embedder.models.model import EmbeddingModel, Item, Kind, Vectors
 from services.embedder.observation import observed
 from services.runtime.errors import InvalidArgument
 from services.runtime.media import ImageLimits, decode_image

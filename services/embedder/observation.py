@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from opentelemetry import metrics, trace
 
-from services.embedder.model import Facts
+from services.embedder.models.model import Facts
 from services.runtime import names
 
 PROVIDER = "transformers"

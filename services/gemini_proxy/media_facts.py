@@ -5,9 +5,9 @@ from fractions import Fraction
 from math import ceil
 
 from chiasm.v1 import errors_pb2
-from services.gemini_proxy.child_calls import CallFailed, ChildCalls
 from services.gemini_proxy.media_types import TAKEN, FileType, Kind, sniff
 from services.gemini_proxy.usage import Modality
+from services.runtime.child_calls import CallFailed, ChildCalls
 from services.runtime.errors import InvalidArgument
 
 _READ_TIMEOUT_S = 10.0

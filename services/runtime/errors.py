@@ -3,10 +3,12 @@
 ChiasmError
 ├── InvalidArgument      INVALID_ARGUMENT     a field is missing or wrong; names it
 ├── NotFound             NOT_FOUND            no such model here
+├── AlreadyExists        ALREADY_EXISTS       another of that name is here
 ├── Unauthenticated      UNAUTHENTICATED      the caller proves nobody's identity
 ├── PermissionDenied     PERMISSION_DENIED    the caller is known, and this is not for it
 ├── FailedPrecondition   FAILED_PRECONDITION  the server lacks a file
 ├── DeadlineExceeded     DEADLINE_EXCEEDED    the time given was not enough
+├── Unimplemented        UNIMPLEMENTED        another of Chiasm's servers does this
 ├── Overloaded           RESOURCE_EXHAUSTED   too many calls; says when to come again
 ├── QuotaExhausted       RESOURCE_EXHAUSTED   a limit or a budget is used up; names it
 ├── Aborted              ABORTED              the answer broke off or is of no use
@@ -93,6 +95,20 @@ class NotFound(ChiasmError):
 
     code = grpc.StatusCode.NOT_FOUND
     default_reason = ErrorReason.ERROR_REASON_MODEL_NOT_FOUND
+
+
+class AlreadyExists(ChiasmError):
+    """What the request would make is here, and is another."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    default_reason = ErrorReason.ERROR_REASON_COLLECTION_EXISTS
+
+
+class Unimplemented(ChiasmError):
+    """Another of Chiasm's servers does this."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    default_reason = ErrorReason.ERROR_REASON_NOT_SERVED_HERE
 
 
 class Unauthenticated(ChiasmError):

@@ -4,6 +4,7 @@ import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 
 from PIL import Image, ImageOps
@@ -59,8 +60,8 @@ async def decode_image(
     `resize` squeezes it to (width, height) by `resample`, as transformers' SigLIP processor does.
     Raises InvalidArgument naming `field` for whatever is not such a picture or exceeds `limits`.
     """
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads, _decode, data, field, mime_type, limits, resize, resample)
+    work = partial(decode, data, field=field, mime_type=mime_type, limits=limits, resize=resize, resample=resample)
+    return await asyncio.get_running_loop().run_in_executor(_threads, work)
 
 
 def sniff(data: bytes) -> str | None:
@@ -68,14 +69,16 @@ def sniff(data: bytes) -> str | None:
     return next((mime for mime, (_, matches) in _SIGNATURES.items() if matches(data)), None)
 
 
-def _decode(
+def decode(
     data: bytes,
+    *,
     field: str,
-    mime_type: str,
+    mime_type: str = "",
     limits: ImageLimits,
-    resize: tuple[int, int] | None,
-    resample: Image.Resampling,
+    resize: tuple[int, int] | None = None,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
 ) -> Picture:
+    """As `decode_image`, in this thread: blocks."""
     mime = _checked_type(data, field, mime_type, limits)
     try:
         with Image.open(BytesIO(data), formats=[_SIGNATURES[mime][0]]) as image:

@@ -5,14 +5,15 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.embedder.batcher import Batcher
-from services.embedder.model import EmbeddingModel, Facts, Item, Kind, Vectors
-from services.embedder.worker import Worker
+from services.embedder.batching.batcher import Batcher
+from services.embedder.batching.worker import Worker
+from services.embedder.models.model import EmbeddingModel, Facts, Item, Kind, Vectors
 from services.runtime.errors import Overloaded, Unavailable
 
 
@@ -46,7 +47,7 @@ class Noting(EmbeddingModel):
         assert self.gate.wait(30)
         if self.lost or any(item.kind is Kind.TEXT and 13 in item.input for item in items):
             raise RuntimeError("no embedding for 13")
-        return [Vectors(bytes(item.input) if item.kind is Kind.TEXT else b"", (1,)) for item in items]
+        return [np.array(item.input if item.kind is Kind.TEXT else (), np.float32) for item in items]
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:
@@ -86,10 +87,10 @@ async def test_what_waits_goes_together_once_the_model_is_free() -> None:
             rest = [asyncio.create_task(batcher.embed(model, [words(i), words(i + 1)])) for i in (2, 4)]
             await asyncio.sleep(0)
             assert (batcher.running(model), batcher.waiting(model)) == (1, 4)
-        assert [[v.data for v in vectors] for vectors in await asyncio.gather(first, *rest)] == [
-            [b"\1"],
-            [b"\2", b"\3"],
-            [b"\4", b"\5"],
+        assert [[v.tolist() for v in vectors] for vectors in await asyncio.gather(first, *rest)] == [
+            [[1]],
+            [[2], [3]],
+            [[4], [5]],
         ]
     assert model.batches == [[(1,)], [(2,), (3,), (4,), (5,)]]
 
@@ -132,7 +133,7 @@ async def test_a_failing_batch_fails_the_bad_items_caller_alone(bad: int) -> Non
         calls = [batcher.embed(model, [words(13 if i == bad else i)]) for i in range(5)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert [isinstance(answer, RuntimeError) for answer in answers] == [i == bad for i in range(5)]
-        assert (await batcher.embed(model, [words(1)]))[0].data == b"\1"
+        assert (await batcher.embed(model, [words(1)]))[0].tolist() == [1]
     assert [(7,)] in model.batches  # the proof
 
 
@@ -183,7 +184,7 @@ def test_no_batch_exceeds_its_budget_and_no_item_is_lost(lengths: list[int], bud
         model = Noting()
         async with running(max_batch_tokens=budget) as batcher:
             vectors = await batcher.embed(model, [words(*[i] * length) for i, length in enumerate(lengths, 20)])
-        assert [v.data[0] for v in vectors] == list(range(20, 20 + len(lengths)))
+        assert [v[0] for v in vectors] == list(range(20, 20 + len(lengths)))
         return model.batches
 
     made = asyncio.run(batches())

@@ -10,9 +10,9 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, PreTrainedConfig
 
-from services.embedder import loading
 from services.embedder.config import EmbedderSettings
-from services.embedder.loading import load
+from services.embedder.models import loading
+from services.embedder.models.loading import load
 from services.runtime.config import BadSetting
 from services.runtime.errors import InvalidArgument
 

@@ -7,10 +7,10 @@ import transformers
 from transformers import AutoConfig, AutoProcessor, ColPaliForRetrieval, SiglipModel
 from transformers.utils import cached_file, extract_commit_hash
 
-from services.embedder.colpali import ColPali
 from services.embedder.config import EmbedderSettings
-from services.embedder.model import EmbeddingModel
-from services.embedder.siglip import Siglip
+from services.embedder.models.colpali import ColPali
+from services.embedder.models.model import EmbeddingModel
+from services.embedder.models.siglip import Siglip
 from services.runtime.config import BadSetting
 from services.runtime.revision import checkpoint_revision
 

@@ -11,8 +11,8 @@ from PIL import Image
 from torch.nn.utils.rnn import pad_sequence
 from transformers import ColPaliForRetrieval, ColPaliProcessor
 
-from services.embedder.model import EmbeddingModel, Facts, Item, Kind, Vectors, check_length, check_text
-from services.embedder.tensors import PixelScaler, to_vectors
+from services.embedder.models.model import EmbeddingModel, Facts, Item, Kind, Vectors, check_length, check_text
+from services.embedder.models.tensors import PixelScaler, to_vectors
 from services.runtime.errors import InvalidArgument
 
 

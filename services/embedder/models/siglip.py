@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from transformers import SiglipModel, SiglipProcessor
 
-from services.embedder.model import EmbeddingModel, Facts, Item, Kind, Vectors, check_length, check_text
-from services.embedder.tensors import PixelScaler, to_vectors
+from services.embedder.models.model import EmbeddingModel, Facts, Item, Kind, Vectors, check_length, check_text
+from services.embedder.models.tensors import PixelScaler, to_vectors
 
 
 class Siglip(EmbeddingModel):

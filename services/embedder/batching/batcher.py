@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_ENGINE_FAILED
-from services.embedder.model import EmbeddingModel, Item, Kind, Vectors
-from services.embedder.worker import Worker
+from services.embedder.batching.worker import Worker
+from services.embedder.models.model import EmbeddingModel, Item, Kind, Vectors
 from services.runtime.errors import Overloaded, Unavailable
 
 logger = logging.getLogger(__name__)

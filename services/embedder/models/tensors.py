@@ -1,4 +1,4 @@
-"""Pictures into tensors, and tensors into vectors on the wire."""
+"""Pictures into tensors, and tensors into vectors."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from PIL import Image
 from torch.nn import functional as F
 from transformers.image_processing_utils import BaseImageProcessor
 
-from services.embedder.model import Vectors
+from services.embedder.models.model import Vectors
 
 
 class PixelScaler:
@@ -33,4 +33,4 @@ def to_vectors(embeddings: torch.Tensor, mask: torch.Tensor | None = None) -> li
     """
     unit = F.normalize(embeddings.float(), dim=-1).cpu()
     items = unit if mask is None else [rows[kept] for rows, kept in zip(unit, mask.bool().cpu(), strict=True)]
-    return [Vectors(item.numpy().astype("<f4", copy=False).tobytes(), tuple(item.shape)) for item in items]
+    return [item.numpy() for item in items]

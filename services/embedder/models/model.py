@@ -2,13 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_FIELD_REQUIRED, ERROR_REASON_PROMPT_TOO_LONG
 from services.runtime.errors import InvalidArgument
+
+Vectors: TypeAlias = NDArray[np.float32]
+"""An item's embedding, of shape [dimensions] or [vectors, dimensions]; each vector of length 1."""
 
 
 class Kind(Enum):
@@ -25,16 +31,6 @@ class Item:
     kind: Kind
     input: tuple[int, ...] | Image.Image
     """A text's token ids, or an RGB picture of the model's size."""
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """An item's embedding."""
-
-    data: bytes = field(repr=False)
-    """float32, little-endian, row by row; each vector of length 1."""
-    shape: tuple[int, ...]
-    """(dimensions,) or (vectors, dimensions)."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from services.gemini_proxy.child_calls import CallFailed, ChildCalls
+from services.runtime.child_calls import CallFailed, ChildCalls
 
 _HOLD = """
 import asyncio, multiprocessing, time
-from services.gemini_proxy.child_calls import ChildCalls
+from services.runtime.child_calls import ChildCalls
 
 calls = ChildCalls(len, children=1, memory_bytes=2**26, timeout_s=10)
 asyncio.run(calls(b""))

@@ -1,0 +1,1 @@
+"""Items of many callers, together through the models."""

@@ -1,0 +1,1 @@
+"""Files as what is found in them: pictures, pages and moments."""

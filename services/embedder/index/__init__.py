@@ -1,0 +1,1 @@
+"""Collections of vectors on LanceDB: kept, narrowed, searched, maintained."""
