@@ -12,6 +12,7 @@ from transformers import (
 )
 
 from bench.roofline import Shape
+from tests.paligemma.parity.checkpoints import part_from_embeddings
 
 TINY = Path(__file__).parents[1] / "models" / "tiny-paligemma"
 
@@ -31,6 +32,7 @@ def write(folder: Path, shape: Shape, *, device: str) -> None:
                 parameter.normal_(std=parameter[0].numel() ** -0.5)
         # An answer then lasts until it is cut: this logit is 0, the greatest of so many random ones is not.
         model.get_input_embeddings().weight[processor.tokenizer.eos_token_id] = 0
+    part_from_embeddings(model)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 

@@ -3,10 +3,8 @@
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from evals.figures import Figure
 from tests.checkpoints import TINY
@@ -18,12 +16,11 @@ from tests.paligemma.parity.checkpoints import (
     save_as_transformers,
 )
 from tests.paligemma.parity.compare import compare
+from tests.paligemma.parity.progress import timed
 from tests.paligemma.parity.questions import Answer, questions
 from tests.paligemma.parity.reference import Reference
 from tests.paligemma.parity.served import served
 from tests.paligemma.parity.stock import stock_environment
-
-T = TypeVar("T")
 
 QUESTIONS = 200
 SCHEDULES = ("alone", "together", "staggered")
@@ -52,10 +49,10 @@ def main() -> None:
 
 
 def _parity(name: str, model: Path, count: int) -> list[Figure]:
-    reference = _timed(f"{name}: transformers", lambda: _reference(model, count))
-    ours = _timed(f"{name}: served, {', '.join(SCHEDULES)}", lambda: served(model, count, SCHEDULES))
+    reference = timed(f"{name}: transformers", lambda: _reference(model, count))
+    ours = timed(f"{name}: served, {', '.join(SCHEDULES)}", lambda: served(model, count, SCHEDULES))
     with stock_environment() as environment:
-        stock = _timed(f"{name}: stock vLLM", lambda: served(model, count, ("together",), environment=environment))
+        stock = timed(f"{name}: stock vLLM", lambda: served(model, count, ("together",), environment=environment))
     figures = []
     for schedule, answers in ours.items():
         figures += _figures(f"{name}_{schedule}", answers, reference)
@@ -68,8 +65,8 @@ def _adapter_parity(folder: Path, count: int) -> list[Figure]:
     base = save_as_transformers(model, folder / "base")
     adapter = random_adapter(model, folder / "adapter")
     merged = save_as_transformers(model, folder / "merged")
-    reference = _timed("adapter: transformers, merged", lambda: _reference(merged, count))
-    ours = _timed("adapter: served", lambda: served(base, count, ("adapter",), adapter=adapter))
+    reference = timed("adapter: transformers, merged", lambda: _reference(merged, count))
+    ours = timed("adapter: served", lambda: served(base, count, ("adapter",), adapter=adapter))
     return _figures("gemma1_adapter_among_base", ours["adapter"], reference)
 
 
@@ -84,14 +81,6 @@ def _figures(name: str, ours: list[Answer], theirs: list[Answer]) -> list[Figure
 def _reference(model: Path, count: int) -> list[Answer]:
     reference = Reference(model)
     return reference.answers(questions(count, reference.image_size))
-
-
-def _timed(what: str, work: Callable[[], T]) -> T:
-    print(what, file=sys.stderr, flush=True)
-    began = time.monotonic()
-    result = work()
-    print(f"  {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return result
 
 
 if __name__ == "__main__":

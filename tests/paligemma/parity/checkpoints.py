@@ -57,10 +57,15 @@ def _random(config: PaliGemmaConfig, seed: int) -> PaliGemmaForConditionalGenera
             if parameter.dim() > 1:
                 # Values that bfloat16 has too, so that every way of saving them keeps them.
                 parameter.copy_(parameter.normal_(std=SPREAD).bfloat16())
-        # Signs at random: tied embeddings would else make a token its own likeliest successor, whatever the mask.
-        norm = model.model.language_model.norm.weight
-        norm.copy_(torch.randint(2, norm.shape) * 2.0 - 2.0)
+    part_from_embeddings(model)
     return model
+
+
+@torch.no_grad()
+def part_from_embeddings(model: PaliGemmaForConditionalGeneration) -> None:
+    """Random signs in the last norm: tied embeddings would else make a token its own successor, whatever the mask."""
+    norm = model.model.language_model.norm.weight
+    norm.copy_(torch.randint(2, norm.shape) * 2.0 - 2.0)
 
 
 def save_as_google(model: PaliGemmaForConditionalGeneration, folder: Path) -> Path:

@@ -23,6 +23,7 @@ from tests.paligemma.parity.questions import MAX_TOKENS, Answer, Question, quest
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_S = 900
+LOG_CHARACTERS = 20_000  # vLLM's last words repeat in each process, and the cause comes before them all
 MAX_RUNNING = 16
 
 
@@ -61,7 +62,7 @@ def served(
         )
         log.seek(0)
         if done.returncode != 0:
-            raise RuntimeError(log.read()[-4_000:])
+            raise RuntimeError(log.read()[-LOG_CHARACTERS:])
     return {
         schedule: [Answer(*answer) for answer in answers]
         for schedule, answers in json.loads(done.stdout.splitlines()[-1]).items()
