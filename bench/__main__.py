@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("loop", "books", "metering")
+BENCHMARKS = ("loop", "books", "metering", "vectors")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chiasm.channel import Tls
+    from chiasm.classification import Classification, LabelMode, LabelScore
     from chiasm.client import AnswerStream, AsyncAnswerStream, AsyncClient, Client
     from chiasm.errors import (
+        AlreadyExists,
         Cancelled,
         ChiasmError,
         DeadlineExceeded,
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
         Unauthenticated,
         Unavailable,
     )
-    from chiasm.options import Options, Task, TextPurpose
+    from chiasm.options import EmbedItem, Options, Task, TextPurpose
     from chiasm.results import (
         Answer,
         Attempt,
         Box,
         Delta,
         Detection,
+        Embedded,
         Embedding,
         EmbeddingInfo,
         Embeddings,
@@ -43,6 +46,23 @@ if TYPE_CHECKING:
         Usage,
     )
     from chiasm.routes import ConsideredModel, RouteExplanation
+    from chiasm.search import (
+        Citation,
+        CitedAnswer,
+        Collection,
+        Comparison,
+        Condition,
+        Document,
+        DroppedCitation,
+        FieldType,
+        Hit,
+        Indexed,
+        IndexState,
+        Precision,
+        SearchMode,
+        SearchResult,
+        WordMatch,
+    )
     from chiasm.usage import (
         Budget,
         LedgerEntry,
@@ -54,6 +74,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AlreadyExists",
     "Answer",
     "AnswerStream",
     "AsyncAnswerStream",
@@ -63,19 +84,35 @@ __all__ = [
     "Budget",
     "Cancelled",
     "ChiasmError",
+    "Citation",
+    "CitedAnswer",
+    "Classification",
     "Client",
+    "Collection",
+    "Comparison",
+    "Condition",
     "ConsideredModel",
     "DeadlineExceeded",
     "Delta",
     "Detection",
+    "Document",
+    "DroppedCitation",
+    "EmbedItem",
+    "Embedded",
     "Embedding",
     "EmbeddingInfo",
     "Embeddings",
     "Event",
     "FailedPrecondition",
+    "FieldType",
     "Finished",
+    "Hit",
+    "IndexState",
+    "Indexed",
     "Internal",
     "InvalidArgument",
+    "LabelMode",
+    "LabelScore",
     "LedgerEntry",
     "Mask",
     "ModelInfo",
@@ -83,9 +120,12 @@ __all__ = [
     "Options",
     "Overloaded",
     "PermissionDenied",
+    "Precision",
     "Reconciliation",
     "Route",
     "RouteExplanation",
+    "SearchMode",
+    "SearchResult",
     "Started",
     "Superseded",
     "Task",
@@ -98,13 +138,24 @@ __all__ = [
     "UsageGroup",
     "UsageRow",
     "UsageSums",
+    "WordMatch",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Loads the client when it is first used (PEP 562): whoever wants `chiasm.v1` alone needs none of it."""
     if name in __all__:
-        for home in ("options", "results", "routes", "usage", "errors", "channel", "client"):
+        for home in (
+            "options",
+            "results",
+            "routes",
+            "search",
+            "classification",
+            "usage",
+            "errors",
+            "channel",
+            "client",
+        ):
             module = import_module(f"chiasm.{home}")
             if hasattr(module, name):
                 return getattr(module, name)

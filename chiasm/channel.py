@@ -23,6 +23,10 @@ SERVICE_CONFIG = {
             "name": [
                 {"service": "chiasm.v1.GenerationService", "method": "Generate"},
                 {"service": "chiasm.v1.EmbeddingService", "method": "Embed"},
+                {"service": "chiasm.v1.ClassificationService", "method": "Classify"},
+                {"service": "chiasm.v1.SearchService", "method": "GetCollection"},
+                {"service": "chiasm.v1.SearchService", "method": "ListCollections"},
+                {"service": "chiasm.v1.SearchService", "method": "Search"},
                 {"service": "chiasm.v1.ModelService", "method": "ListModels"},
                 {"service": "chiasm.v1.ModelService", "method": "GetModel"},
             ],
@@ -108,3 +112,7 @@ class Caller:
         if self._api_key:
             carrier["authorization"] = f"Bearer {self._api_key}"
         return list(carrier.items())
+
+    def _options(self, timeout_s: float | None) -> dict[str, object]:
+        """As a stub's methods take them; the client's own time where `timeout_s` is None."""
+        return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}

@@ -11,19 +11,23 @@ import grpc.aio
 
 from chiasm import convert
 from chiasm.channel import Tls, channel_options, default_address, default_api_key, target
+from chiasm.embedding_calls import AsyncEmbeddingCalls, EmbeddingCalls
 from chiasm.errors import from_rpc_error
 from chiasm.images import image_source
-from chiasm.options import Options, Task, TextPurpose
-from chiasm.results import Answer, Embeddings, Event, ModelInfo
+from chiasm.options import Options, Task
+from chiasm.results import Answer, Event, ModelInfo
 from chiasm.route_calls import AsyncRouteCalls, RouteCalls
+from chiasm.search_calls import AsyncSearchCalls, SearchCalls
 from chiasm.transcript import Transcript
 from chiasm.uploads import AsyncUploadCalls, UploadCalls
 from chiasm.usage_calls import AsyncUsageCalls, UsageCalls
+from chiasm.v1.classification_pb2_grpc import ClassificationServiceStub
 from chiasm.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from chiasm.v1.generation_pb2_grpc import GenerationServiceStub
 from chiasm.v1.media_service_pb2_grpc import MediaServiceStub
 from chiasm.v1.models_pb2_grpc import ModelServiceStub
 from chiasm.v1.route_pb2_grpc import RouteServiceStub
+from chiasm.v1.search_pb2_grpc import SearchServiceStub
 from chiasm.v1.usage_pb2_grpc import UsageServiceStub
 from chiasm.verbs import Verbs
 
@@ -117,7 +121,7 @@ class AsyncAnswerStream(AsyncIterator[Event]):
         self.close()
 
 
-class Client(Verbs[Answer], RouteCalls, UploadCalls, UsageCalls):
+class Client(Verbs[Answer], EmbeddingCalls, RouteCalls, SearchCalls, UploadCalls, UsageCalls):
     """A client for threads. It may be shared among them; close it, or use it in a `with` block."""
 
     def __init__(
@@ -145,10 +149,12 @@ class Client(Verbs[Answer], RouteCalls, UploadCalls, UsageCalls):
         else:
             self._channel = grpc.insecure_channel(target(self.address), options)
         self._generation = GenerationServiceStub(self._channel)
+        self._classification = ClassificationServiceStub(self._channel)
         self._embedding = EmbeddingServiceStub(self._channel)
         self._media = MediaServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._routes = RouteServiceStub(self._channel)
+        self._search = SearchServiceStub(self._channel)
         self._usage = UsageServiceStub(self._channel)
 
     def generate(
@@ -173,29 +179,6 @@ class Client(Verbs[Answer], RouteCalls, UploadCalls, UsageCalls):
         return AnswerStream(
             lambda: self._generation.StreamGenerate(request, timeout=timeout_s, metadata=self._metadata()),
         )
-
-    def embed(
-        self,
-        texts: Sequence[str] = (),
-        images: "Sequence[ImageLike]" = (),
-        *,
-        model: str = "",
-        text_purpose: TextPurpose = TextPurpose.UNSPECIFIED,
-        request_id: str = "",
-        timeout_s: float | None = None,
-    ) -> Embeddings:
-        """Vectors of the texts, then of the pictures. Tried again, at most three times, while no server is available.
-
-        `model` is `NAME` or `models/NAME`, and may be empty where the server has one alone. Raises a ChiasmError when
-        the call fails, and OSError when a file cannot be read.
-        """
-        pictures = [image_source(image) for image in images]
-        request = convert.embed_request(texts, pictures, model=model, text_purpose=text_purpose, request_id=request_id)
-        try:
-            response = self._embedding.Embed(request, timeout=timeout_s or self._timeout_s, metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
-        return convert.embeddings(response)
 
     def models(self) -> list[ModelInfo]:
         """The models served, by name. Raises a ChiasmError when the call fails."""
@@ -235,7 +218,14 @@ class Client(Verbs[Answer], RouteCalls, UploadCalls, UsageCalls):
         self.close()
 
 
-class AsyncClient(Verbs[Awaitable[Answer]], AsyncRouteCalls, AsyncUploadCalls, AsyncUsageCalls):
+class AsyncClient(
+    Verbs[Awaitable[Answer]],
+    AsyncEmbeddingCalls,
+    AsyncRouteCalls,
+    AsyncSearchCalls,
+    AsyncUploadCalls,
+    AsyncUsageCalls,
+):
     """A client for asyncio. Make it where the event loop runs; close it, or use it in an `async with` block."""
 
     def __init__(
@@ -263,10 +253,12 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncRouteCalls, AsyncUploadCalls, A
         else:
             self._channel = grpc.aio.insecure_channel(target(self.address), options)
         self._generation = GenerationServiceStub(self._channel)
+        self._classification = ClassificationServiceStub(self._channel)
         self._embedding = EmbeddingServiceStub(self._channel)
         self._media = MediaServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._routes = RouteServiceStub(self._channel)
+        self._search = SearchServiceStub(self._channel)
         self._usage = UsageServiceStub(self._channel)
 
     async def generate(
@@ -293,31 +285,6 @@ class AsyncClient(Verbs[Awaitable[Answer]], AsyncRouteCalls, AsyncUploadCalls, A
             return self._generation.StreamGenerate(request, timeout=timeout_s, metadata=self._metadata())
 
         return AsyncAnswerStream(start)
-
-    async def embed(
-        self,
-        texts: Sequence[str] = (),
-        images: "Sequence[ImageLike]" = (),
-        *,
-        model: str = "",
-        text_purpose: TextPurpose = TextPurpose.UNSPECIFIED,
-        request_id: str = "",
-        timeout_s: float | None = None,
-    ) -> Embeddings:
-        """Vectors of the texts, then of the pictures. Tried again, at most three times, while no server is available.
-
-        `model` is `NAME` or `models/NAME`, and may be empty where the server has one alone. Raises a ChiasmError when
-        the call fails, and OSError when a file cannot be read.
-        """
-        pictures = await _read(images)
-        request = convert.embed_request(texts, pictures, model=model, text_purpose=text_purpose, request_id=request_id)
-        try:
-            response = await self._embedding.Embed(
-                request, timeout=timeout_s or self._timeout_s, metadata=self._metadata()
-            )
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
-        return convert.embeddings(response)
 
     async def models(self) -> list[ModelInfo]:
         """The models served, by name. Raises a ChiasmError when the call fails."""

@@ -1,5 +1,5 @@
 """Between the contract's messages and the client's own types. No other file of the client reads or builds messages, but
-`usage_convert` and `uploads`."""
+`usage_convert`, `search_convert`, `embedding_convert` and `uploads`."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from chiasm import results
-from chiasm.errors import Internal, InvalidArgument
-from chiasm.options import Task, TextPurpose
-from chiasm.v1 import embedding_pb2, generation_pb2, media_pb2, models_pb2, usage_pb2
+from chiasm.errors import InvalidArgument
+from chiasm.options import Task
+from chiasm.v1 import generation_pb2, media_pb2, models_pb2, usage_pb2
 
 
 def generate_request(
@@ -35,7 +35,7 @@ def generate_request(
     Raises InvalidArgument when a value does not fit its field, such as a number of more than 32 bits.
     """
     try:
-        parts = [generation_pb2.Part(media=_media(image)) for image in images]
+        parts = [generation_pb2.Part(media=media_of(image)) for image in images]
         if prompt:
             parts.append(generation_pb2.Part(text=prompt))
         return generation_pb2.GenerateRequest(
@@ -60,31 +60,8 @@ def generate_request(
         raise InvalidArgument(str(error), reason="FIELD_INVALID") from error
 
 
-def embed_request(
-    texts: Sequence[str],
-    images: Sequence[bytes | str],
-    *,
-    model: str = "",
-    text_purpose: TextPurpose = TextPurpose.UNSPECIFIED,
-    request_id: str = "",
-) -> embedding_pb2.EmbedRequest:
-    """The request for embeddings of the texts, then the pictures. Raises InvalidArgument when a value does not fit."""
-    if isinstance(texts, str):  # a sequence of texts too, each of one letter
-        raise InvalidArgument("texts is one text: put it into a list", reason="FIELD_INVALID", field="texts")
-    try:
-        items = [embedding_pb2.EmbedItem(text=text) for text in texts]
-        items += [embedding_pb2.EmbedItem(media=_media(image)) for image in images]
-        return embedding_pb2.EmbedRequest(
-            model=model_name(model),
-            items=items,
-            text_purpose=embedding_pb2.TextPurpose.Value(f"TEXT_PURPOSE_{text_purpose.name}"),
-            request_id=request_id,
-        )
-    except ValueError as error:
-        raise InvalidArgument(str(error), reason="FIELD_INVALID") from error
-
-
-def _media(source: bytes | str) -> media_pb2.Media:
+def media_of(source: bytes | str) -> media_pb2.Media:
+    """A file's bytes, an upload's name or an address, as `image_source` gives them."""
     if isinstance(source, bytes):
         return media_pb2.Media(data=source)
     return media_pb2.Media(name=source) if source.startswith("media/") else media_pb2.Media(uri=source)
@@ -130,23 +107,6 @@ def answer(response: generation_pb2.GenerateResponse, total_s: float) -> results
         time_to_first_token_s=None,
         total_s=total_s,
     )
-
-
-def embeddings(response: embedding_pb2.EmbedResponse) -> results.Embeddings:
-    """What was embedded. Raises Internal when a tensor is of a kind newer than this client."""
-    return results.Embeddings(
-        embeddings=tuple(_embedding(embedding.tensor) for embedding in response.embeddings),
-        model=response.model,
-        revision=response.revision,
-        usage=usage_of(response.usage),
-        request_id=response.request_id,
-    )
-
-
-def _embedding(tensor: embedding_pb2.Tensor) -> results.Embedding:
-    if tensor.dtype != embedding_pb2.DATA_TYPE_FLOAT32:
-        raise Internal(f"vectors of kind {tensor.dtype} are newer than this client", reason="INTERNAL")
-    return results.Embedding(tensor.data, tuple(tensor.shape))
 
 
 def answer_of(
@@ -204,8 +164,8 @@ def _embedding_info(message: models_pb2.EmbeddingInfo) -> results.EmbeddingInfo:
     return results.EmbeddingInfo(
         late_interaction=message.form == models_pb2.EMBEDDING_FORM_LATE_INTERACTION,
         dimensions=message.dimensions,
-        logit_scale=_optional(message, "logit_scale"),
-        logit_bias=_optional(message, "logit_bias"),
+        logit_scale=optional(message, "logit_scale"),
+        logit_bias=optional(message, "logit_bias"),
     )
 
 
@@ -214,13 +174,18 @@ def _finished(message: generation_pb2.Finished) -> results.Finished:
         finish_reason=word(generation_pb2.FinishReason, message.finish_reason),
         finish_detail=message.finish_detail,
         usage=usage_of(message.usage),
-        confidence=_optional(message, "confidence"),
-        route=results.Route(
-            attempts=tuple(_attempt(attempt) for attempt in message.route.attempts),
-            time_to_first_token_s=_optional_seconds(message.route),
-            duration_s=_seconds(message.route.duration),
-        ),
+        confidence=optional(message, "confidence"),
+        route=route_of(message.route),
         detections=tuple(_detection(detection) for detection in message.detections),
+    )
+
+
+def route_of(message: generation_pb2.Route) -> results.Route:
+    """How an answer came to be."""
+    return results.Route(
+        attempts=tuple(_attempt(attempt) for attempt in message.attempts),
+        time_to_first_token_s=_optional_seconds(message),
+        duration_s=seconds(message.duration),
     )
 
 
@@ -230,7 +195,7 @@ def _attempt(message: generation_pb2.Attempt) -> results.Attempt:
         revision=message.revision,
         status=message.status,
         time_to_first_token_s=_optional_seconds(message),
-        duration_s=_seconds(message.duration),
+        duration_s=seconds(message.duration),
         usage=usage_of(message.usage),
     )
 
@@ -241,7 +206,7 @@ def _detection(message: media_pb2.Detection) -> results.Detection:
         label=message.label,
         box=results.Box(box.x_min, box.y_min, box.x_max, box.y_max),
         mask=results.Mask(mask.png, mask.x, mask.y) if message.HasField("mask") else None,
-        confidence=_optional(message, "confidence"),
+        confidence=optional(message, "confidence"),
     )
 
 
@@ -257,15 +222,17 @@ def usage_of(message: usage_pb2.Usage) -> results.Usage:
     )
 
 
-def _optional(message: Message, name: str) -> float | None:
+def optional(message: Message, name: str) -> float | None:
+    """A field that may be absent."""
     return getattr(message, name) if message.HasField(name) else None
 
 
 def _optional_seconds(message: generation_pb2.Route | generation_pb2.Attempt) -> float | None:
-    return _seconds(message.time_to_first_token) if message.HasField("time_to_first_token") else None
+    return seconds(message.time_to_first_token) if message.HasField("time_to_first_token") else None
 
 
-def _seconds(duration: Duration) -> float:
+def seconds(duration: Duration) -> float:
+    """To the microsecond."""
     return duration.ToTimedelta().total_seconds()
 
 

@@ -2,7 +2,8 @@
 
 ChiasmError
 ├── InvalidArgument      the request is wrong; `field` names the part that is
-├── NotFound             no such model
+├── NotFound             no such model, collection or upload
+├── AlreadyExists        another of this name is there
 ├── FailedPrecondition   the server lacks something the task needs
 ├── Unauthenticated      the server does not know the caller
 ├── PermissionDenied     the caller may not do this
@@ -18,7 +19,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import grpc
+from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
+from google.rpc.code_pb2 import Code
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
@@ -64,9 +67,15 @@ class InvalidArgument(ChiasmError):
 
 
 class NotFound(ChiasmError):
-    """No such model is served here."""
+    """No such model, collection or upload is here."""
 
     code = "NOT_FOUND"
+
+
+class AlreadyExists(ChiasmError):
+    """Another collection of this name is there, made otherwise."""
+
+    code = "ALREADY_EXISTS"
 
 
 class FailedPrecondition(ChiasmError):
@@ -128,6 +137,7 @@ _BY_CODE: dict[str, type[ChiasmError]] = {
     for error in (
         InvalidArgument,
         NotFound,
+        AlreadyExists,
         FailedPrecondition,
         Unauthenticated,
         PermissionDenied,
@@ -143,17 +153,29 @@ _BY_CODE: dict[str, type[ChiasmError]] = {
 
 def from_rpc_error(error: grpc.RpcError) -> ChiasmError:
     """The exception for a failed call, with what its AIP-193 details say. Codes without a class become `Internal`."""
-    code = error.code().name
-    info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
-    for detail in _status(error).details:
-        for known in (info, bad_request, retry):
-            detail.Unpack(known)
-    if code == "RESOURCE_EXHAUSTED" and not info.reason and "larger than max" in (error.details() or ""):
+    code, message = error.code().name, error.details() or ""
+    found = _error(code, message, _status(error))
+    if code == "RESOURCE_EXHAUSTED" and not found.reason and "larger than max" in message:
         return InvalidArgument(
             "the request is larger than the server takes: send smaller pictures", reason="MESSAGE_SIZE"
         )
+    return found
+
+
+def from_packed_status(packed: Any) -> ChiasmError:
+    """The exception for an item of a stream that failed, packed as a `google.rpc.Status`."""
+    status = Status()
+    packed.Unpack(status)
+    return _error(Code.Name(status.code) if status.code in Code.values() else "UNKNOWN", status.message, status)
+
+
+def _error(code: str, message: str, status: Status) -> ChiasmError:
+    info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
+    for detail in status.details:
+        for known in (info, bad_request, retry):
+            detail.Unpack(known)
     return _BY_CODE.get(code, Internal)(
-        error.details() or code,
+        message or code,
         reason=info.reason,
         field=bad_request.field_violations[0].field if bad_request.field_violations else "",
         retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry.HasField("retry_delay") else None,

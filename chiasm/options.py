@@ -1,8 +1,12 @@
 """What a caller may ask for."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from chiasm.images import ImageLike
 
 
 class Task(StrEnum):
@@ -26,6 +30,14 @@ class TextPurpose(StrEnum):
     """To search for."""
     DOCUMENT = "document"
     """To be found."""
+
+
+@dataclass(frozen=True)
+class EmbedItem:
+    """Something to embed: a text, or a picture."""
+
+    text: str = ""
+    image: "ImageLike | None" = field(default=None, repr=False)
 
 
 class Options(TypedDict, total=False):

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from chiasm.errors import ChiasmError
+
 
 @dataclass(frozen=True)
 class Box:
@@ -199,6 +201,19 @@ class Embeddings(Sequence[Embedding]):
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """What became of an item of a stream."""
+
+    index: int
+    """Which of the items it is, 0 or more."""
+    embedding: Embedding | None
+    """None where it failed."""
+    usage: Usage = Usage()
+    error: ChiasmError | OSError | None = None
+    """Why there is none: the server's word, or that its file cannot be read."""
+
+
+@dataclass(frozen=True)
 class EmbeddingInfo:
     """What a model's embeddings are."""
 
@@ -209,7 +224,8 @@ class EmbeddingInfo:
     logit_scale: float | None
     logit_bias: float | None
     """sigmoid(logit_scale * dot product + logit_bias) is the probability that a text and a picture belong together.
-    None where the model was not trained so."""
+    Without a bias (CLIP) softmax(logit_scale * dot products) over several texts says which of them does. Both are None
+    where the model was not trained so."""
 
 
 @dataclass(frozen=True)

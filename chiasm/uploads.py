@@ -60,9 +60,6 @@ class UploadCalls(Caller):
         with _errors():
             self._media.DeleteMedia(_delete_request(name), **self._options(timeout_s))
 
-    def _options(self, timeout_s: float | None) -> dict[str, object]:
-        return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}
-
 
 class AsyncUploadCalls(Caller):
     """Files that the gateway keeps for a while. Every method raises a ChiasmError when the call fails."""
@@ -84,9 +81,6 @@ class AsyncUploadCalls(Caller):
         """Removes an upload at once, if it is kept."""
         with _errors():
             await self._media.DeleteMedia(_delete_request(name), **self._options(timeout_s))
-
-    def _options(self, timeout_s: float | None) -> dict[str, object]:
-        return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}
 
 
 class _Reading:

@@ -76,9 +76,6 @@ class UsageCalls(Caller):
         with rpc_errors():
             return convert.reconciliation(self._usage.ReconcileUsage(requests, **self._options(timeout_s)))
 
-    def _options(self, timeout_s: float | None) -> dict[str, object]:
-        return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}
-
 
 class AsyncUsageCalls(Caller):
     """What was used and what it cost. Every method raises a ChiasmError when the call fails."""
@@ -149,6 +146,3 @@ class AsyncUsageCalls(Caller):
         requests = requests_of()
         with rpc_errors():
             return convert.reconciliation(await self._usage.ReconcileUsage(requests, **self._options(timeout_s)))
-
-    def _options(self, timeout_s: float | None) -> dict[str, object]:
-        return {"timeout": timeout_s or self._timeout_s, "metadata": self._metadata()}

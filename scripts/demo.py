@@ -1,6 +1,7 @@
-"""`make demo`: start the stack, ask about a sample picture, stop the stack, leave nothing behind."""
+"""`make demo`: start the stack, ask about a sample picture, search some, stop the stack, leave nothing behind."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,9 +11,13 @@ from pathlib import Path
 
 import psutil
 
+from scripts import library
+
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "shapes.png"
 QUESTIONS = {"how many circles are there?": "2", "what color is the star?": "orange"}
+SEARCH, FOUND = "a red circle and an orange square", "pictures/010.png"
+PICTURES, PAGES = 40, 4
 START_TIMEOUT_S = 300
 STOP_TIMEOUT_S = 160
 
@@ -22,12 +27,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="chiasm-demo-") as folder:
         ready_file = Path(folder, "address")
         stack = subprocess.Popen(
-            [*chiasm("up"), "--port", "0", "--ready-file", str(ready_file), "--log-dir", str(ROOT / ".chiasm" / "logs")]
+            [
+                *chiasm("up"),
+                "--port",
+                "0",
+                "--ready-file",
+                str(ready_file),
+                "--log-dir",
+                str(ROOT / ".chiasm" / "logs"),
+            ],
+            env=os.environ | {"CHIASM_EMBEDDER_INDEX_URI": str(Path(folder, "index"))},
         )
         try:
             address = wait_for(ready_file, stack)
             print(f"\nthe stack is up after {time.monotonic() - started:.1f} s\n", flush=True)
             wrong = [question for question, answer in QUESTIONS.items() if ask(address, question) != answer]
+            wrong += search(address, Path(folder, "library"))
         finally:
             left = stop(stack)
     if wrong:
@@ -54,19 +69,30 @@ def wait_for(ready_file: Path, stack: subprocess.Popen) -> str:
 
 
 def ask(address: str, question: str) -> str:
-    """The streamed answer, shown as it comes; what the command says of it goes to the terminal too."""
-    print(f'$ chiasm ask {PICTURE.relative_to(ROOT)} "{question}"', flush=True)
-    command = subprocess.Popen(
-        chiasm("ask", str(PICTURE), question, "--address", address), stdout=subprocess.PIPE, env=os.environ
-    )
+    """The streamed answer."""
+    return shown("ask", str(PICTURE.relative_to(ROOT)), question, "--address", address).strip()
+
+
+def search(address: str, folder: Path) -> list[str]:
+    """Indexes pictures that it draws, and searches them; the query, where its answer is wrong."""
+    library.draw(folder, PICTURES, PAGES)
+    shown("index", str(folder), "--collection", "demo", "--model", "tiny-siglip", "--address", address)
+    found = shown("search", SEARCH, "--limit", "3", "--address", address)
+    return [] if found.splitlines()[1].split()[2] == FOUND else [SEARCH]
+
+
+def shown(*arguments: str) -> str:
+    """What a command prints, shown as it comes; what it says aside goes to the terminal too. Exits where it fails."""
+    print(f"$ chiasm {shlex.join(arguments)}", flush=True)
+    command = subprocess.Popen(chiasm(*arguments), cwd=ROOT, stdout=subprocess.PIPE)
     said = b""
     while piece := os.read(command.stdout.fileno(), 4096):
         said += piece
         sys.stdout.buffer.write(piece)
         sys.stdout.flush()
     if command.wait():
-        sys.exit(f"demo: chiasm ask ended with {command.returncode}")
-    return said.decode().strip()
+        sys.exit(f"demo: chiasm {arguments[0]} ended with {command.returncode}")
+    return said.decode()
 
 
 def stop(stack: subprocess.Popen) -> list[str]:

@@ -25,7 +25,7 @@ def test_every_setting_is_in_its_table(settings: type[ServiceSettings]) -> None:
     article = "the " if settings in (GatewaySettings, EmbedderSettings) else ""
     table = README.split(f"| setting of {article}{heading} |")[1].split("\n\n")[0]
     own = settings.model_fields.keys() - (set() if settings is ServiceSettings else ServiceSettings.model_fields.keys())
-    named = {name.lower() for name in re.findall(r"`([A-Z_]+)`", table)}
+    named = {name.lower() for name in re.findall(r"`([A-Z0-9_]+)`", table)}
     assert own <= named
 
 

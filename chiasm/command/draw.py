@@ -26,7 +26,17 @@ def check_writable(path: Path) -> None:
 def write(picture: bytes, detections: Sequence[Detection], path: Path) -> None:
     """Draws, and writes the file. Raises InvalidArgument when the picture cannot be read or the file not written."""
     try:
-        draw(picture, detections).save(path)
+        drawn = draw(picture, detections)
+    except OSError as error:
+        message = f"cannot draw in {path}: {error.strerror or error}"
+        raise InvalidArgument(message, reason="FIELD_INVALID", field="out") from error
+    written(drawn, path)
+
+
+def written(image: Image.Image, path: Path) -> None:
+    """Writes the file, whose name `check_writable` has passed. Raises InvalidArgument when it cannot."""
+    try:
+        image.save(path)
     except OSError as error:
         message = f"cannot draw in {path}: {error.strerror or error}"
         raise InvalidArgument(message, reason="FIELD_INVALID", field="out") from error

@@ -10,14 +10,15 @@ import typer
 from chiasm import errors
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 a figure of `chiasm eval` is short, or a service of `chiasm up` failed; 2 the request or "
-    "its usage is wrong; 3 no server is available, or it is overloaded; 4 the time ran out; 5 a fault of the server; "
-    "130 interrupted."
+    "Exit codes: 0 done; 1 a figure of `chiasm eval` is short, a file of `chiasm index` is at fault, or a service of "
+    "`chiasm up` failed; 2 the request or its usage is wrong; 3 no server is available, or it is overloaded; 4 the "
+    "time ran out; 5 a fault of the server; 130 interrupted."
 )
 
 _EXIT_CODES: dict[type[errors.ChiasmError], int] = {
     errors.InvalidArgument: 2,
     errors.NotFound: 2,
+    errors.AlreadyExists: 2,
     errors.FailedPrecondition: 2,
     errors.Unauthenticated: 2,
     errors.PermissionDenied: 2,
@@ -25,30 +26,38 @@ _EXIT_CODES: dict[type[errors.ChiasmError], int] = {
     errors.Unavailable: 3,
     errors.Cancelled: 3,
     errors.DeadlineExceeded: 4,
+    errors.Aborted: 5,
     errors.Internal: 5,
 }
+SHORT = 1
+"""The command did its work, but not all is well with what it was given."""
 INTERRUPTED = 130
 
 
 @contextmanager
-def explained(address: str, *, as_json: bool = False) -> Iterator[None]:
+def explained(address: str, *, as_json: bool = False) -> Iterator[dict[str, object]]:
     """Ends the command with a message and an exit code when what it wraps fails as a call may.
 
-    `address` is the server that was asked. With `as_json` the message is an object on stdout, else text on stderr.
+    `address` is the server that was asked. With `as_json` the message is an object on stdout, else text on stderr. What
+    the block puts into the mapping is in that object, too.
     """
+    told: dict[str, object] = {}
     try:
-        yield
+        yield told
     except errors.ChiasmError as error:
-        message = explanation(error, address)
-        if as_json:
-            fault = {"code": error.code, "reason": error.reason, "message": message, "field": error.field}
-            print(json.dumps({"error": fault}, ensure_ascii=False), flush=True)
-        else:
-            print(f"chiasm: {message}", file=sys.stderr)
+        _print(error, explanation(error, address), told if as_json else None)
         raise typer.Exit(_EXIT_CODES[type(error)]) from None
     except KeyboardInterrupt:
-        print("chiasm: interrupted", file=sys.stderr)
+        _print(errors.Cancelled("interrupted"), "interrupted", told if as_json else None)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _print(error: errors.ChiasmError, message: str, told: dict[str, object] | None) -> None:
+    if told is None:
+        print(f"chiasm: {message}", file=sys.stderr)
+        return
+    fault = {"code": error.code, "reason": error.reason, "message": message, "field": error.field}
+    print(json.dumps(told | {"error": fault}, ensure_ascii=False), flush=True)
 
 
 def explanation(error: errors.ChiasmError, address: str) -> str:
@@ -58,6 +67,8 @@ def explanation(error: errors.ChiasmError, address: str) -> str:
             return f"{error.message} (field: {error.field})"
         case errors.NotFound() if error.reason == "MODEL_NOT_FOUND":
             return f"{error.message}: see `chiasm models`"
+        case errors.NotFound() if error.reason == "COLLECTION_NOT_FOUND":
+            return f"{error.message}: see `chiasm collections`"
         case errors.Unavailable() if _unreachable(error):
             return f"no Chiasm gateway answers at {address}: start one with `chiasm up`, or name another with --address"
         case errors.Unavailable() if not error.reason:

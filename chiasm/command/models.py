@@ -33,7 +33,8 @@ def _lines(models: list[ModelInfo]) -> list[str]:
     rows = [("MODEL", "STATE", "PROVIDER", "PRICE", "TASKS")]
     for model in models:
         state = "ready" if model.ready else "not ready"
-        rows.append((model.name, state, model.provider, _price(model), " ".join(model.tasks)))
+        does = " ".join(model.tasks) or ("embed" if model.embedding else "")
+        rows.append((model.name, state, model.provider, _price(model), does))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -36,7 +36,7 @@ class Call:
 def show_text(command: str, task: Task, image: Path, prompt: str, call: Call) -> None:
     """Asks, and prints the answer's text as it comes, or one JSON object."""
     with explained(call.address, as_json=call.json), command_span(command):
-        answer = _ask(task, _read(image), prompt, call, live=not call.json)
+        answer = _ask(task, read_image(image), prompt, call, live=not call.json)
         if call.json:
             print(as_json(answer), flush=True)
         else:
@@ -46,7 +46,7 @@ def show_text(command: str, task: Task, image: Path, prompt: str, call: Call) ->
 def show_found(command: str, task: Task, image: Path, prompt: str, call: Call, out: Path | None) -> None:
     """Asks, and prints what was found, a line each, or one JSON object; draws it on the picture in `out` if given."""
     with explained(call.address, as_json=call.json), command_span(command):
-        picture = _read(image)
+        picture = read_image(image)
         if out:
             from chiasm.command.draw import check_writable, write
 
@@ -68,8 +68,8 @@ def show_found(command: str, task: Task, image: Path, prompt: str, call: Call, o
         note(summary(answer))
 
 
-def _read(image: Path) -> bytes | str:
-    """The picture's bytes, or the upload's name that was given in its place."""
+def read_image(image: Path) -> bytes | str:
+    """The picture's bytes, or the upload's name that was given in its place. Raises InvalidArgument."""
     try:
         return image_source(str(image))
     except OSError as error:

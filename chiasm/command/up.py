@@ -18,7 +18,9 @@ from chiasm.command.stack import Stack
 from chiasm.command.valkey import OwnValkey, own_valkey
 from chiasm.command.view import View
 
-DEFAULT_MODEL = Path(__file__).parents[2] / "models" / "tiny-paligemma"
+MODELS = Path(__file__).parents[2] / "models"
+DEFAULT_MODEL = MODELS / "tiny-paligemma"
+DEFAULT_EMBEDDING_MODELS = f"{MODELS / 'tiny-siglip'},{MODELS / 'tiny-colpali'}"
 VALKEY_FOLDER = Path(".chiasm/valkey")
 START_TIMEOUT_S = 600.0  # a large checkpoint is read from disk, and may be fetched first
 
@@ -30,6 +32,12 @@ def up(
     model: Annotated[
         str, typer.Option(envvar="CHIASM_PALIGEMMA_MODEL", help="A PaliGemma checkpoint: a folder or a hub name.")
     ] = str(DEFAULT_MODEL),
+    embedding_models: Annotated[
+        str,
+        typer.Option(
+            envvar="CHIASM_EMBEDDER_MODELS", help="SigLIP, CLIP, ColPali or ColQwen2 checkpoints, with commas."
+        ),
+    ] = DEFAULT_EMBEDDING_MODELS,
     ready_file: Annotated[
         Path | None, typer.Option(dir_okay=False, help="Where to write the gateway's address once all are ready.")
     ] = None,
@@ -40,13 +48,18 @@ def up(
     """Run the local stack, gateway and model servers, until Ctrl-C, which drains it.
 
     Gemini answers too where CHIASM_GEMINI_PROXY_API_KEY is set. What it cost is kept in .chiasm/valkey, or in the Redis
-    that it is given, as by CHIASM_REDIS_URL.
+    that it is given, as by CHIASM_REDIS_URL; what is indexed, in .chiasm/index or where CHIASM_EMBEDDER_INDEX_URI says.
     """
-    raise typer.Exit(asyncio.run(_run(lambda redis_url: local_stack(port, model, redis_url), ready_file, log_dir)))
+
+    def specs_of(redis_url: str | None) -> list[ServiceSpec]:
+        return local_stack(port, model, embedding_models, redis_url)
+
+    raise typer.Exit(asyncio.run(_run(specs_of, ready_file, log_dir)))
 
 
-def local_stack(port: int, model: str, redis_url: str | None) -> list[ServiceSpec]:
-    """PaliGemma with the checkpoint `model`, Gemini, and a gateway on `port` (0 for a free one) that sends to both.
+def local_stack(port: int, model: str, embedding_models: str, redis_url: str | None) -> list[ServiceSpec]:
+    """PaliGemma with the checkpoint `model`, Gemini, the embedder with checkpoints separated by commas, and a gateway
+    on `port` (0 for a free one) that sends to them.
 
     `redis_url` is None where the services have been given one; it is for those that have not.
     """
@@ -58,11 +71,18 @@ def local_stack(port: int, model: str, redis_url: str | None) -> list[ServiceSpe
         ServiceSpec("paligemma", "services.paligemma", environment={"CHIASM_PALIGEMMA_MODEL": model}),
         ServiceSpec("gemini_proxy", "services.gemini_proxy", environment=redis("gemini_proxy"), required=False),
         ServiceSpec(
+            "embedder",
+            "services.embedder",
+            health="chiasm.v1.EmbeddingService",
+            environment={"CHIASM_EMBEDDER_MODELS": embedding_models},
+        ),
+        ServiceSpec(
             "gateway",
             "services.gateway",
             port=port,
             environment=redis("gateway"),
             addresses={
+                "CHIASM_GATEWAY_EMBEDDER_TARGETS": ("embedder",),
                 "CHIASM_GATEWAY_TARGETS": ("paligemma", "gemini_proxy"),
                 "CHIASM_GATEWAY_USAGE_TARGET": ("gemini_proxy",),
             },

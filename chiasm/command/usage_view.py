@@ -1,6 +1,5 @@
 """Sums, budgets and entries of the ledger for a person: tables that fit the terminal, and bars."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -8,21 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chiasm.command.console import BAR_WIDTH, GAP, bar, has_blocks, stdout_console, table_of
 from chiasm.command.report import dollars
 from chiasm.command.terminal import printable
 from chiasm.usage import Budget, LedgerEntry, Reconciliation, UsageGroup, UsageRow, UsageSums
 
-PIPE_WIDTH = 1_000
-"""Columns where stdout is no terminal: nothing is folded there."""
-BAR_WIDTH = 20
 MOST_DAYS = 31
 """Beyond them, the chart is of months."""
-_GAP = 2
-_EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 @dataclass(frozen=True)
@@ -45,13 +39,8 @@ class UsageView:
 
     def __init__(self) -> None:
         """Looks whether stdout is a terminal, and how wide."""
-        narrow = sys.stdout.isatty() or os.environ.get("COLUMNS")
-        self._console = Console(
-            highlight=False,
-            width=None if narrow else PIPE_WIDTH,
-            color_system=None if os.environ.get("NO_COLOR") else "auto",
-        )
-        self._blocks = self._console.is_terminal and self._console.encoding == "utf-8"
+        self._console = stdout_console()
+        self._blocks = has_blocks(self._console)
         self._begun = False
 
     def show_sums(self, sums: UsageSums, groups: Sequence[UsageGroup]) -> None:
@@ -84,16 +73,16 @@ class UsageView:
         for day in days:
             sums[f"{day:%Y-%m}" if by_month else str(day)] += costs.get(day, 0)
         most = max(*sums.values(), 1)
-        table = _table("MONTH" if by_month else "DAY", "COST", "")
+        table = table_of("MONTH" if by_month else "DAY", "COST", "")
         for name, cost in sums.items():
-            table.add_row(name, usd(cost), Text(self._bar(cost / most), style="cyan"))
+            table.add_row(name, usd(cost), Text(bar(cost / most, blocks=self._blocks), style="cyan"))
         self._show(table)
 
     def show_budgets(self, budgets: Sequence[Budget]) -> None:
         """A bar for each: what is spent, what is held, and what is left."""
         if not budgets:
             return
-        table = _table("BUDGET", "", "")
+        table = table_of("BUDGET", "", "")
         for budget in budgets:
             over = budget.spent_nanousd + budget.held_nanousd > budget.limit_nanousd
             held = f" + {dollars(budget.held_nanousd)} held" if budget.held_nanousd else ""
@@ -147,7 +136,7 @@ class UsageView:
         every = {column.pile for column in columns}
         forms = [_piled(columns, together) for together in (set(), every - {0}, every)]
         piles = next((piles for piles in forms if _width(piles) <= self._console.width), forms[-1])
-        table = _table(*("\n".join(_aligned(pile, [column.heading for column in pile])) for pile in piles))
+        table = table_of(*("\n".join(_aligned(pile, [column.heading for column in pile])) for pile in piles))
         for drawn, pile in zip(table.columns, piles, strict=True):
             drawn.justify, drawn.no_wrap = ("right", True) if pile[0].right else ("left", False)
         last = len(columns[0].cells) - 1
@@ -160,13 +149,6 @@ class UsageView:
                 style="bold" if last_is_total and line == last else "",
             )
         return table
-
-    def _bar(self, share: float) -> str:
-        """Of a share from 0 to 1; never nothing for something."""
-        if not self._blocks:
-            return "#" * max(round(share * BAR_WIDTH), share > 0)
-        whole, part = divmod(max(round(share * BAR_WIDTH * 8), share > 0), 8)
-        return "█" * whole + _EIGHTHS[part].strip()
 
     def _budget_bar(self, budget: Budget) -> str:
         spent_sign, held_sign, left_sign = "█▓░" if self._blocks else "#=."
@@ -182,13 +164,6 @@ def usd(nanousd: int) -> str:
     return f"{'-' if nanousd < 0 else ''}${whole:,}.{part:09}"
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, header_style="dim", padding=(0, _GAP, 0, 0), pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
 def _numbers(heading: str, numbers: Sequence[int], *, pile: int) -> Column:
     return Column(heading, [f"{number:,}" for number in numbers], pile, right=True)
 
@@ -202,7 +177,7 @@ def _piled(columns: Sequence[Column], together: Collection[int]) -> list[list[Co
 
 
 def _width(piles: Sequence[Sequence[Column]]) -> int:
-    return sum(max(column.width for column in pile) + _GAP for pile in piles) - _GAP
+    return sum(max(column.width for column in pile) + GAP for pile in piles) - GAP
 
 
 def _aligned(pile: Sequence[Column], lines: Sequence[str]) -> list[str]:

@@ -133,14 +133,16 @@ class SearchServiceServicer:
 
     def Search(self, request, context):
         """What is most like the query, best first. A document that this server answered as indexed is found; what another
-        server indexed, after its `max_staleness`.
+        server indexed, after its `max_staleness`. A gateway asks the same server for a collection each time; when that one
+        is lost, and when it is back, what was indexed just before may stay unseen for so long.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Ask(self, request, context):
-        """Answers a question from what is found, and says from where: the gateway alone. UNIMPLEMENTED elsewhere.
+        """Answers a question from what is found, and says from where: the gateway alone. UNIMPLEMENTED elsewhere. ABORTED
+        where the models answer nothing that can be read.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

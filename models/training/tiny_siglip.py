@@ -122,6 +122,7 @@ def siglip_config(processor: SiglipProcessor) -> SiglipConfig:
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         ).to_dict(),
+        label_template="{}",  # "This is a photo of" is nothing that this world says
     )
 
 

@@ -1,19 +1,30 @@
 """From texts and the bytes of pictures to vectors."""
 
 import asyncio
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_MESSAGE_SIZE
 from services.embedder.batching.batcher import Batcher
+from services.embedder.batching.cache import EmbeddedItem, EmbeddingCache, Key
+from services.embedder.batching.room import Room
 from services.embedder.config import EmbedderSettings
-from services.embedder.models.model import EmbeddingModel, Item, Kind, Vectors
+from services.embedder.models.model import EmbeddingModel, Item, Vectors
+from services.embedder.models.served import Served
 from services.embedder.observation import observed
+from services.embedder.shaping import Shaping
+from services.runtime.deadline import within
 from services.runtime.errors import InvalidArgument
 from services.runtime.media import ImageLimits, decode_image
 
 _RESPONSE_BYTES, _ITEM_BYTES = 2**10, 64
 """What a response, and each of its embeddings, holds at most beside the vectors: names, usage, shapes, lengths."""
+_PATIENT_BATCHES = 4
+"""What patient callers have in line, decoded, so that batches are full; the rest of theirs waits as it came."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,8 @@ class Question:
     items: tuple[Text | Media, ...]
     document: bool
     """Whether its texts are to be found, and no questions."""
+    shaping: Shaping | None = None
+    """How its vectors will travel, and must fit into a response; None where they do not."""
 
 
 @dataclass(frozen=True)
@@ -52,34 +65,73 @@ class Embedded:
     media_tokens: int
 
 
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """An item that is a text in tokens, or a picture that was not decoded yet."""
+
+    source: Text | Media
+    item: Item | None
+    key: Key
+    tokens: int
+    """What it costs at most."""
+
+
 class Embedder:
     """Embeds with the models it is given."""
 
     def __init__(self, settings: EmbedderSettings, batcher: Batcher) -> None:
         self._batcher = batcher
+        self._cache = EmbeddingCache(settings.cache_bytes)
+        self._room = Room(settings.max_queued_tokens)
+        self._patient_room = Room(_PATIENT_BATCHES * settings.max_batch_tokens)
         self._limits = ImageLimits(settings.max_media_bytes, settings.max_image_pixels)
         self._max_response_bytes = settings.max_message_bytes
 
-    async def embed(self, model: EmbeddingModel, question: Question) -> Embedded:
-        """Raises InvalidArgument naming the first item at fault, Overloaded, or Unavailable (the model failed)."""
-        texts = await asyncio.to_thread(_encode, model, question)
-        pictures = sum(isinstance(item, Media) for item in question.items)
-        facts = model.facts
-        tokens = sum(model.tokens(text) for text in texts.values()) + pictures * facts.image_tokens
-        self._check_response(model, tokens, len(question.items))
-        # Room is taken before a picture is decoded: what waits in memory is bounded, not its number of callers.
-        with (
-            observed(question.model, facts, items=len(question.items), tokens=tokens),
-            self._batcher.room(tokens),
-        ):
-            items = await self._decode(model, question, texts)
-            vectors = await self._batcher.embed(model, items)
-        return Embedded(tuple(vectors), tokens, pictures * facts.media_tokens)
+    async def embed(self, served: Served, question: Question, *, deadline: float) -> Embedded:
+        """All of the items. What takes too long by `deadline`, of the loop's clock, is refused; it ends no wait.
 
-    def _check_response(self, model: EmbeddingModel, tokens: int, items: int) -> None:
-        facts = model.facts
-        vectors = tokens if facts.late_interaction else items
-        size = 4 * facts.dimensions * vectors + _ITEM_BYTES * items + _RESPONSE_BYTES
+        Raises InvalidArgument naming the first item at fault, Overloaded, DeadlineExceeded, or Unavailable (the model
+        failed).
+        """
+        model = served.model
+        reads = await asyncio.to_thread(_read_all, model, question)
+        if question.shaping is not None:
+            self._check_response(model, reads, question.document, question.shaping)
+        with observed(served.name, model.facts) as work:
+            work.items, work.tokens = len(reads), sum(read.tokens for read in reads)
+            known = [self._cache.get(read.key) for read in reads]
+            missing = [read for read, found in zip(reads, known, strict=True) if found is None]
+            # Room is taken before a picture is decoded: what waits in memory is bounded, not its number of callers.
+            async with self._room.held(sum(read.tokens for read in missing), patient=False):
+                made = iter(await self._make_all(model, missing, deadline))
+            items = [found or next(made) for found in known]
+            work.tokens = sum(item.tokens for item in items)
+        return Embedded(tuple(item.vectors for item in items), work.tokens, sum(item.media_tokens for item in items))
+
+    async def embed_item(
+        self, served: Served, item: Text | Media, *, document: bool, patient: bool, deadline: float
+    ) -> EmbeddedItem:
+        """One item, by `deadline`, which is of the loop's clock.
+
+        A patient caller waits for room where another is refused, and lets those others go first.
+
+        Raises InvalidArgument naming the item's field, Overloaded, DeadlineExceeded, or Unavailable.
+        """
+        async with within(max(deadline - asyncio.get_running_loop().time(), 0)):
+            read = await asyncio.to_thread(_read, served.model, item, document=document)
+            if found := self._cache.get(read.key):
+                return found
+            room = self._patient_room if patient else self._room
+            async with room.held(read.tokens, patient=patient):
+                ready = self._ready(served.model, read)
+                return await self._make(served.model, read, ready, patient=patient, deadline=deadline)
+
+    def _check_response(self, model: EmbeddingModel, reads: Sequence[_Read], document: bool, shaping: Shaping) -> None:
+        size = _RESPONSE_BYTES
+        for read in reads:
+            vectors = read.tokens if model.facts.late_interaction else 1
+            found = is_found(read.source, document=document)
+            size += shaping.size(vectors, model.facts, found=found) + _ITEM_BYTES
         if size > self._max_response_bytes:
             raise InvalidArgument(
                 f"the embeddings would take {size:,} bytes, and a message at most {self._max_response_bytes:,}: "
@@ -88,34 +140,70 @@ class Embedder:
                 reason=ERROR_REASON_MESSAGE_SIZE,
             )
 
-    async def _decode(self, model: EmbeddingModel, question: Question, texts: dict[int, Item]) -> Sequence[Item]:
-        """All items ready for the model. When pictures are bad, the first one's error is raised."""
-        decoded = await asyncio.gather(
-            *(self._picture(model, item) for item in question.items if isinstance(item, Media)), return_exceptions=True
-        )
-        for picture in decoded:
-            if isinstance(picture, BaseException):
-                raise picture
-        pictures = iter(decoded)
-        return [texts[i] if i in texts else next(pictures) for i in range(len(question.items))]
+    async def _make_all(self, model: EmbeddingModel, reads: Sequence[_Read], deadline: float) -> list[EmbeddedItem]:
+        """Each goes to the model as soon as it is decoded. When pictures are bad, the first one's error is raised."""
+        ready = [asyncio.create_task(self._ready(model, read)) for read in reads]
+        made = [
+            asyncio.create_task(self._make(model, read, task, patient=False, deadline=deadline))
+            for read, task in zip(reads, ready, strict=True)
+        ]
+        try:
+            for task in ready:
+                await task
+            return await asyncio.gather(*made)
+        finally:
+            for task in (*ready, *made):
+                task.cancel()
+            await asyncio.gather(*ready, *made, return_exceptions=True)
 
-    async def _picture(self, model: EmbeddingModel, media: Media) -> Item:
-        side = model.facts.image_size
+    async def _make(
+        self, model: EmbeddingModel, read: _Read, ready: Awaitable[Item], *, patient: bool, deadline: float
+    ) -> EmbeddedItem:
+        item = await ready
+
+        async def make() -> EmbeddedItem:
+            vectors = await self._batcher.embed(model, item, patient=patient, deadline=deadline)
+            return EmbeddedItem(vectors, model.tokens(item), model.media_tokens(item))
+
+        return await self._cache.made(read.key, make, patient=patient)
+
+    async def _ready(self, model: EmbeddingModel, read: _Read) -> Item:
+        if read.item is not None:
+            return read.item
+        media = read.source
         picture = await decode_image(
             media.data,
             field=media.field,
             mime_type=media.mime_type,
             limits=self._limits,
-            resize=(side, side),
+            resize=partial(model.picture_size, field=media.field),
             resample=model.facts.resample,
+            shrink_on_load=True,
         )
-        return Item(Kind.IMAGE, picture.image)
+        return model.picture(picture.image)
 
 
-def _encode(model: EmbeddingModel, question: Question) -> dict[int, Item]:
-    """The texts among the items, by their place."""
-    return {
-        i: model.encode(item.text, document=question.document, field=item.field)
-        for i, item in enumerate(question.items)
-        if isinstance(item, Text)
-    }
+def is_found(item: Text | Media, *, document: bool) -> bool:
+    """Whether it is to be found, as pictures are and texts if they are documents, and does not search."""
+    return document or isinstance(item, Media)
+
+
+def _read_all(model: EmbeddingModel, question: Question) -> list[_Read]:
+    return [_read(model, source, document=question.document) for source in question.items]
+
+
+def _read(model: EmbeddingModel, source: Text | Media, *, document: bool) -> _Read:
+    """Blocks: of a picture all bytes are hashed."""
+    if isinstance(source, Text):
+        item = model.encode(source.text, document=document, field=source.field)
+        # What the model reads: its prompts and its way to write a text are in the tokens.
+        content = b"text", np.array(item.input, "<i8").tobytes()
+        tokens = model.tokens(item)
+    else:
+        item = None
+        content = b"media", source.mime_type.encode(), b"\0", source.data
+        tokens = model.facts.image_tokens
+    digest = hashlib.sha256()
+    for part in content:
+        digest.update(part)
+    return _Read(source, item, Key(model.facts.revision, digest.digest()), tokens)

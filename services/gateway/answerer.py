@@ -4,7 +4,7 @@ service -> admission -> cache and flights -> attempts (routing, cascade, fallbac
 """
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from chiasm.v1 import generation_pb2
@@ -21,6 +21,14 @@ class Weight:
 
     bytes: int
     pixels: int
+
+
+@dataclass
+class Standing:
+    """What the layers before learn of an answer besides its events, once it is whole."""
+
+    unsure: bool = False
+    """Whether a better one was wanted and not had: asked again another time it may well be."""
 
 
 UNNAMED = TenantPolicy(name="default")
@@ -45,6 +53,8 @@ class Ask:
     """What held when it arrived, and holds for it to the end."""
     whole: bool = False
     """Whether nothing of the answer is shown before its end: a unary call."""
+    standing: Standing = field(default_factory=Standing)
+    """Of its answer: who answers writes here."""
 
 
 class Answerer(Protocol):

@@ -22,6 +22,11 @@ class GatewaySettings(ServiceSettings):
     usage_target: str | None = None
     """The server that keeps the ledger, a gemini_proxy, as `host:port` or `dns:///host:port`; without it the gateway
     tells of no usage. It is reached with the certificates that model servers are."""
+    embedder_targets: Names = ()
+    """Embedders, replicas over the same collections, separated by commas or as a JSON list: `host:port`, or
+    `dns:///host:port` for those behind a name; without them the gateway embeds and searches nothing. They are called in
+    turn, but for a collection always the same one, as long as it is there: it finds at once what it indexed. Behind a
+    name that several share that does not hold. They are reached with the certificates that model servers are."""
     target_ca_file: Path | None = None
     """What the model servers' certificates descend from, in PEM; plaintext when None."""
     target_certificate_file: Path | None = None
@@ -33,6 +38,10 @@ class GatewaySettings(ServiceSettings):
     policy_file: Path | None = None
     """The policy, in YAML; see `policy`. It is read again when it changes. Without it every model may answer what it
     can, and whoever reaches the gateway may call."""
+    ocr_processes: int = Field(1, ge=1)
+    """Processes that read pictures' text where the policy has answers compared with it (`cascade.ocr_agreement`), each
+    on one core, with 0.3 GiB of memory, or 1.2 GiB for the largest pictures. Answers beyond what they can take stand
+    without that."""
     redis_url: RedisUrl | None = None
     """`redis://` or `rediss://`: where replicas share answers, flights and tenants' limits; each keeps its own when
     None."""

@@ -3,6 +3,7 @@
 import asyncio
 
 from services.gateway.admission.answers import AdmittedAnswers, HeldBytes
+from services.gateway.admission.byte_room import ByteRoom
 from services.gateway.answerer import Ask, Events
 from services.gateway.attempts.circuit import Circuit
 from services.gateway.attempts.means import Means
@@ -10,7 +11,8 @@ from services.gateway.attempts.sequence import Attempts
 from services.gateway.caching.layer import CachedAnswers
 from services.gateway.caching.memory import MemoryCache
 from services.gateway.caching.shared import SharedCache
-from services.gateway.cascade.judging import judge
+from services.gateway.cascade.judging import Judge
+from services.gateway.cascade.ocr import TextReader
 from services.gateway.config import GatewaySettings
 from services.gateway.policy_file import PolicyFile
 from services.gateway.redis_link import RedisLink
@@ -34,7 +36,8 @@ class Layers:
                 for address in settings.targets
             ]
         )
-        attempts = Attempts(Means(lambda: self.policies.current, self.router, judge))
+        self._reader = TextReader(settings.ocr_processes)
+        attempts = Attempts(Means(lambda: self.policies.current, self.router, Judge(self._reader)))
         self._cached = CachedAnswers(
             AdmittedAnswers(attempts, lambda: self.policies.current),
             MemoryCache(lambda: self.policies.current.cache.memory_bytes),
@@ -42,6 +45,11 @@ class Layers:
             self._generation,
         )
         self._answers = HeldBytes(self._cached, lambda: self.policies.current)
+
+    @property
+    def room(self) -> ByteRoom:
+        """For the bytes of all calls, of those too that no model here answers."""
+        return self._answers.room
 
     def events(self, ask: Ask) -> Events:
         """The answer to `ask`, as `Answerer` has it."""
@@ -56,6 +64,7 @@ class Layers:
     async def close(self) -> None:
         await self._cached.close()
         await self.router.close()
+        await self._reader.close()
         if self.link is not None:
             await self.link.close()
 

@@ -17,6 +17,7 @@ nano-US-dollars.
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from importlib.util import find_spec
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -66,9 +67,27 @@ class TaskPolicy(Section):
     """What decides among candidates that can make the deadline: the list, the expected price, or the expected time."""
 
 
-class CascadePolicy(Section):
-    """What may be spent on second opinions."""
+class OcrAgreementPolicy(Section):
+    """Whether an answer that was read off a picture is compared with what an OCR engine reads there: text that was to
+    be read, and what questions ask for that is written. Only answers that would else be sure enough, of candidates with
+    a `min_confidence`."""
 
+    similarity: float = Field(0.85, gt=0, le=1)
+    """An answer is at fault that is less like it, as a share of letters: 0.85 allows one letter in seven."""
+    timeout_s: Seconds = 5.0
+    """Longest that an answer waits for the engine, and never more than half of its time left; then it stands."""
+
+    @model_validator(mode="after")
+    def _check_installed(self) -> Self:
+        if missing := [name for name in ("rapidocr", "onnxruntime") if find_spec(name) is None]:
+            raise ValueError(f"{' and '.join(missing)} must be installed: pip install 'chiasm[gateway-ocr]'")
+        return self
+
+
+class CascadePolicy(Section):
+    """When a second opinion is wanted, and what may be spent on those."""
+
+    ocr_agreement: OcrAgreementPolicy | None = None
     escalation_share: Share = 0.5
     """Most escalations as a share of answered calls, over the long run; 0 for none."""
     escalation_burst: float = Field(20, ge=1)

@@ -6,10 +6,24 @@ from contextlib import AsyncExitStack, aclosing
 
 import grpc
 
-from chiasm.v1 import errors_pb2, generation_pb2, media_service_pb2_grpc, models_pb2, route_pb2_grpc, usage_pb2_grpc
+from chiasm.v1 import (
+    classification_pb2_grpc,
+    embedding_pb2_grpc,
+    errors_pb2,
+    generation_pb2,
+    media_service_pb2_grpc,
+    models_pb2,
+    route_pb2_grpc,
+    search_pb2_grpc,
+    usage_pb2_grpc,
+)
 from services.gateway.answerer import Ask
+from services.gateway.asking.asking import Asking
 from services.gateway.clock import Clock
 from services.gateway.config import GatewaySettings
+from services.gateway.embedders.intake import Intake
+from services.gateway.embedders.replicas import Replicas
+from services.gateway.embedders.service import ClassificationForwarder, EmbeddingForwarder, SearchForwarder
 from services.gateway.layers import Layers
 from services.gateway.media.desk import MediaDesk
 from services.gateway.media.weighing import weigh
@@ -33,8 +47,11 @@ class GatewayService(GenerationServer):
 
     names = (
         *GenerationServer.names,
+        "chiasm.v1.ClassificationService",
+        "chiasm.v1.EmbeddingService",
         "chiasm.v1.MediaService",
         "chiasm.v1.RouteService",
+        "chiasm.v1.SearchService",
         "chiasm.v1.UsageService",
     )
 
@@ -45,6 +62,8 @@ class GatewayService(GenerationServer):
         self._media = MediaDesk.open(settings, lambda context: door.identity().tenant)
         self._routes = RouteServer(self._layers.router, self._ask)
         self._usage = UsageForwarder(settings)
+        self._embedders = Replicas(settings)
+        self._intake = Intake(settings, self._embedders, self._media.resolver, self._layers.room)
         self.interceptors = (self._tenants.door,)
 
     def register(self, server: grpc.aio.Server) -> None:
@@ -52,41 +71,53 @@ class GatewayService(GenerationServer):
         media_service_pb2_grpc.add_MediaServiceServicer_to_server(self._media.server, server)
         route_pb2_grpc.add_RouteServiceServicer_to_server(self._routes, server)
         usage_pb2_grpc.add_UsageServiceServicer_to_server(self._usage, server)
+        embedding_pb2_grpc.add_EmbeddingServiceServicer_to_server(EmbeddingForwarder(self._intake), server)
+        classification_pb2_grpc.add_ClassificationServiceServicer_to_server(
+            ClassificationForwarder(self._intake), server
+        )
+        search = SearchForwarder(self._intake, Asking(self._intake, self._layers))
+        search_pb2_grpc.add_SearchServiceServicer_to_server(search, server)
 
     async def start(self) -> None:
         self._tenants.open()
         self._usage.open()
 
     async def run(self) -> None:
-        """Ready while at least one target is."""
+        """Ready while at least one target or embedder is."""
         router = self._layers.router
         async with asyncio.TaskGroup() as group:
             group.create_task(self._layers.run(), name="watch the policy and the targets")
+            group.create_task(self._embedders.watch(router.changed), name="watch embedders")
             group.create_task(self._media.run(), name="sweep uploads")
             group.create_task(self._tenants.run(), name="renew the leases of tenants' calls")
             while True:
                 router.changed.clear()
-                self.readiness.set(bool(router.models))
+                self.readiness.set(bool(self._models))
                 await router.changed.wait()
 
     async def stop(self) -> None:
         async with AsyncExitStack() as closing:  # each, whatever another raises
-            for part in (self._tenants, self._media, self._usage, self._layers):
+            for part in (self._tenants, self._media, self._usage, self._embedders, self._layers):
                 closing.push_async_callback(part.close)
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.ListModelsResponse:
-        models = self._layers.router.models.values()
+        models = self._models.values()
         return list_models(request, (model for model in models if door.identity().may_use(model.name)))
 
     async def GetModel(
         self, request: models_pb2.GetModelRequest, context: grpc.aio.ServicerContext
     ) -> models_pb2.GetModelResponse:
-        model = self._layers.router.models.get(request.name)
+        model = self._models.get(request.name)
         if model is None or not door.identity().may_use(request.name):
             raise NotFound(f"{request.name!r} is not served here", field="name")
         return models_pb2.GetModelResponse(model=model)
+
+    @property
+    def _models(self) -> dict[str, models_pb2.Model]:
+        """Every model served now, by name: who answers before who embeds where two have the same."""
+        return self._embedders.models | self._layers.router.models
 
     async def Generate(
         self, request: generation_pb2.GenerateRequest, context: grpc.aio.ServicerContext

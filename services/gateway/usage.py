@@ -1,23 +1,23 @@
 """UsageService, passed on to the server that keeps the ledger: to tenants of the policy, their own part of it."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import grpc
 
 from chiasm.v1 import errors_pb2, usage_pb2, usage_pb2_grpc
 from services.gateway.config import GatewaySettings
+from services.gateway.forwarding import Method, Terms, answer, answers
 from services.gateway.tenants import door
-from services.runtime.boundary import Upstream
 from services.runtime.channel import open_channel
 from services.runtime.deadline import remaining_s
 from services.runtime.errors import FailedPrecondition, PermissionDenied
-from services.runtime.telemetry import traced_metadata
 
 NO_TARGET = "no server keeps the usage of this gateway: set CHIASM_GATEWAY_USAGE_TARGET to a gemini_proxy's host:port"
 
 
 class UsageForwarder(usage_pb2_grpc.UsageServiceServicer):
-    """What the caller has left of its deadline is what the target gets. Raises Upstream from every call."""
+    """Raises Upstream from every call."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -34,7 +34,7 @@ class UsageForwarder(usage_pb2_grpc.UsageServiceServicer):
                 ca_file=settings.target_ca_file,
                 certificate_file=settings.target_certificate_file,
                 key_file=settings.target_key_file,
-                only_ready=False,  # one without a key for its provider still has its ledger
+                service=None,  # one without a key for its provider still has its ledger
             )
             self._stub = usage_pb2_grpc.UsageServiceStub(self._channel)
 
@@ -46,51 +46,43 @@ class UsageForwarder(usage_pb2_grpc.UsageServiceServicer):
         self, request: usage_pb2.QueryUsageRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.QueryUsageResponse:
         _narrow(request.filter)
-        return await self._answer("QueryUsage", request, context)
+        return await answer(self._method("QueryUsage"), request, self._terms(context))
 
     async def ListLedgerEntries(
         self, request: usage_pb2.ListLedgerEntriesRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListLedgerEntriesResponse:
         _narrow(request.filter)
-        return await self._answer("ListLedgerEntries", request, context)
+        return await answer(self._method("ListLedgerEntries"), request, self._terms(context))
 
     async def ListBudgets(
         self, request: usage_pb2.ListBudgetsRequest, context: grpc.aio.ServicerContext
     ) -> usage_pb2.ListBudgetsResponse:
         _narrow(request)
-        return await self._answer("ListBudgets", request, context)
+        return await answer(self._method("ListBudgets"), request, self._terms(context))
 
     async def ReconcileUsage(
         self, requests: AsyncIterator[usage_pb2.ReconcileUsageRequest], context: grpc.aio.ServicerContext
     ) -> usage_pb2.ReconcileUsageResponse:
         if not door.identity().may_see_all:
             raise PermissionDenied("only who may act for every tenant may correct the ledger")
-        return await self._answer("ReconcileUsage", requests, context)
+        return await answer(self._method("ReconcileUsage"), requests, self._terms(context))
 
     async def ExportLedger(
         self, request: usage_pb2.ExportLedgerRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[usage_pb2.ExportLedgerResponse]:
         _narrow(request.filter)
-        call = self._call("ExportLedger", request, context)
-        try:
-            async for response in call:
+        responses = answers(self._method("ExportLedger"), request, self._terms(context))
+        async with aclosing(responses):
+            async for response in responses:
                 yield response
-        except grpc.aio.AioRpcError as error:
-            raise Upstream(error) from error
-        finally:
-            call.cancel()
 
-    async def _answer(self, method: str, request: object, context: grpc.aio.ServicerContext) -> object:
-        try:
-            return await self._call(method, request, context)
-        except grpc.aio.AioRpcError as error:
-            raise Upstream(error) from error
-
-    def _call(self, method: str, request: object, context: grpc.aio.ServicerContext) -> grpc.aio.Call:
+    def _method(self, name: str) -> Method:
         if self._stub is None:
             raise FailedPrecondition(NO_TARGET, reason=errors_pb2.ERROR_REASON_PROVIDER_NOT_CONFIGURED)
-        timeout_s = remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s)
-        return getattr(self._stub, method)(request, timeout=timeout_s, metadata=traced_metadata())
+        return getattr(self._stub, name)
+
+    def _terms(self, context: grpc.aio.ServicerContext) -> Terms:
+        return Terms.of_call(remaining_s(context, self._settings.default_timeout_s, self._settings.max_timeout_s))
 
 
 def _narrow(whose: usage_pb2.UsageFilter | usage_pb2.ListBudgetsRequest) -> None:

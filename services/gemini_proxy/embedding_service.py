@@ -1,6 +1,7 @@
 """EmbeddingService's RPC: protos in, protos out."""
 
 import time
+from collections.abc import AsyncIterator
 
 import grpc
 
@@ -15,7 +16,7 @@ from services.gemini_proxy.pool import Pool
 from services.gemini_proxy.prices import Prices
 from services.gemini_proxy.waiting import WaitingRoom
 from services.runtime.deadline import remaining_s, within
-from services.runtime.errors import FailedPrecondition, InvalidArgument, NotFound
+from services.runtime.errors import FailedPrecondition, InvalidArgument, NotFound, Unimplemented
 from services.runtime.requests import check_embed, name_request
 from services.runtime.tenant import tenant_of
 
@@ -46,6 +47,7 @@ class EmbeddingServer(embedding_pb2_grpc.EmbeddingServiceServicer):
         deadline = time.monotonic() + seconds
         tenant = tenant_of(context)
         check_embed(request, max_items=MAX_ITEMS)
+        _check_vectors(request.vectors)
         model = find_model(self._model(request.model))
         if not self._pool.names:
             raise FailedPrecondition(NO_KEY, reason=errors_pb2.ERROR_REASON_PROVIDER_NOT_CONFIGURED)
@@ -54,6 +56,11 @@ class EmbeddingServer(embedding_pb2_grpc.EmbeddingServiceServicer):
             question = await convert.question_from_proto(request, model=model, tenant=tenant, settings=self._settings)
             embedded = await self._embedder.embed(question, timeout_s=deadline - time.monotonic())
         return convert.response_to_proto(embedded, question)
+
+    async def EmbedStream(
+        self, requests: AsyncIterator[embedding_pb2.EmbedStreamRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[embedding_pb2.EmbedStreamResponse]:
+        raise Unimplemented("Gemini embeds no streams: send Embed requests, or ask an embedder")
 
     def models(self) -> list[models_pb2.Model]:
         """All that are served."""
@@ -79,3 +86,10 @@ class EmbeddingServer(embedding_pb2_grpc.EmbeddingServiceServicer):
         if (bare := name.removeprefix("models/")) not in served:
             raise NotFound(f"{name!r} embeds nothing here; served are {listed}", field="model")
         return bare
+
+
+def _check_vectors(options: embedding_pb2.VectorOptions) -> None:
+    if options.dtype not in (embedding_pb2.DATA_TYPE_UNSPECIFIED, embedding_pb2.DATA_TYPE_FLOAT32):
+        raise InvalidArgument("Gemini's vectors are float32 alone", field="vectors.dtype")
+    if options.pool_factor > 1:
+        raise InvalidArgument("Gemini gives an item one vector alone", field="vectors.pool_factor")

@@ -5,10 +5,14 @@ from fractions import Fraction
 from math import ceil
 
 from chiasm.v1 import errors_pb2
-from services.gemini_proxy.media_types import TAKEN, FileType, Kind, sniff
 from services.gemini_proxy.usage import Modality
-from services.runtime.child_calls import CallFailed, ChildCalls
-from services.runtime.errors import InvalidArgument
+from services.runtime.child_calls import ChildCalls
+from services.runtime.children import CallFailed, ChildKilled, OutOfBounds
+from services.runtime.errors import InvalidArgument, Unavailable
+from services.runtime.media_types import FileType, Kind, sniff
+
+# https://ai.google.dev/gemini-api/docs/image-understanding, /video-understanding, /audio and /document-processing
+_TAKEN = "PNG, JPEG, WebP, HEIC, HEIF, PDF, MP4, MOV, WebM, MKV, AVI, MPEG, WAV, MP3, AAC, OGG, FLAC, M4A, AIFF"
 
 _READ_TIMEOUT_S = 10.0
 _READ_BYTES = 2**30
@@ -66,11 +70,20 @@ async def facts_of(data: bytes, *, field: str, mime_type: str = "", limits: Medi
 
     A type stated in `mime_type` must be what the bytes are. A file whose header is whole and whose rest is damaged
     passes: what it costs is known, and the provider refuses it.
-    Raises InvalidArgument naming `field` for whatever Gemini does not take, exceeds `limits`, or has a damaged header.
+    Raises InvalidArgument naming `field` for whatever Gemini does not take, exceeds `limits`, has a damaged header or
+    one that takes more time or memory than there is; Unavailable where the child was killed from outside.
     """
     file_type = _checked_type(data, field, mime_type, limits)
     try:
         facts = await _read_in_child(data, file_type)
+    except ChildKilled as error:
+        raise Unavailable("the process that read the media was ended: send it again") from error
+    except OutOfBounds as error:
+        raise InvalidArgument(
+            f"the {_named(file_type)} takes more time or memory to read than there is",
+            field=field,
+            reason=errors_pb2.ERROR_REASON_MEDIA_SIZE,
+        ) from error
     except CallFailed as error:
         raise InvalidArgument(
             f"the {_named(file_type)} is cut short, damaged or encrypted",
@@ -90,15 +103,20 @@ async def facts_of(data: bytes, *, field: str, mime_type: str = "", limits: Medi
     return facts
 
 
+async def close() -> None:
+    """Ends the child processes; a later call starts others."""
+    await _read_in_child.close()
+
+
 def _checked_type(data: bytes, field: str, mime_type: str, limits: MediaLimits) -> FileType:
     if not data:
         raise InvalidArgument(
             "the media is empty: send the bytes of a file", field=field, reason=errors_pb2.ERROR_REASON_FIELD_REQUIRED
         )
     file_type = sniff(data)
-    if file_type is None:
+    if file_type is None or file_type.mime_type == "image/gif":
         raise InvalidArgument(
-            f"the bytes are no media that Gemini takes: send {TAKEN}",
+            f"the bytes are no media that Gemini takes: send {_TAKEN}",
             field=field,
             reason=errors_pb2.ERROR_REASON_MEDIA_TYPE_UNSUPPORTED,
         )

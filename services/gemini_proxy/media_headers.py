@@ -12,11 +12,14 @@ from PIL import Image
 
 from services.gemini_proxy.heif import picture_size
 from services.gemini_proxy.media_facts import MediaFacts
-from services.gemini_proxy.media_types import FileType, Kind
 from services.gemini_proxy.usage import Modality
+from services.runtime.media_types import FileType, Kind
 
 _ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
+# Nothing is decoded here.
+Image.MAX_IMAGE_PIXELS = None
+
 # Enough to find every stream. No decoder has this name: FFmpeg would open one to learn what we do not ask.
 _PROBE_OPTIONS = {"probesize": str(2**20), "codec_whitelist": "none"}
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import grpc
 
 from chiasm.v1 import batch_pb2_grpc, embedding_pb2_grpc, errors_pb2, generation_pb2, models_pb2, usage_pb2_grpc
-from services.gemini_proxy import convert
+from services.gemini_proxy import convert, media_facts
 from services.gemini_proxy.accounts.ledger import Ledger
 from services.gemini_proxy.accounts.redis_books import connect
 from services.gemini_proxy.answering import Answerer, Piece
@@ -112,6 +112,7 @@ class GeminiService(GenerationServer):
         if self._batches is not None:
             await self._batches.close()
         await self._notes.close()
+        await media_facts.close()
         await self._bookkeeping.close()
 
     def load(self) -> Load:

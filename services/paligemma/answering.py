@@ -94,7 +94,7 @@ class Answerer:
             field=question.image_field,
             mime_type=question.mime_type,
             limits=self._limits,
-            resize=(side, side),
+            resize=lambda width, height: (side, side),
         )
         sampling = question.sampling.with_default_max_tokens(question.task.max_tokens)
         tokens: list[Token] = []

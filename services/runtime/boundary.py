@@ -70,13 +70,14 @@ class Boundary(AroundInterceptor):
                 raise asyncio.CancelledError from error
             if isinstance(error, NotImplementedError) and context.code() is grpc.StatusCode.UNIMPLEMENTED:
                 await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served here")  # generated default
-            status = rpc_status.to_status(_status(method, error))
+            status = rpc_status.to_status(status_of(method, error))
             if isinstance(error, ChiasmError) and error.was_retried:
                 status = status._replace(trailing_metadata=(*status.trailing_metadata, _NO_RETRY))
             await context.abort_with_status(status)
 
 
-def _status(method: str, error: Exception) -> status_pb2.Status:
+def status_of(method: str, error: Exception) -> status_pb2.Status:
+    """What a caller of `method` is told of `error`; a fault is logged, and told as an opaque INTERNAL."""
     if isinstance(error, ChiasmError) and (error.forwarded or error.code is not grpc.StatusCode.INTERNAL):
         return to_status(error)
     correlation_id = uuid.uuid4().hex

@@ -14,11 +14,12 @@ _READS = [
     {"service": "chiasm.v1.UsageService", "method": "QueryUsage"},
     {"service": "chiasm.v1.UsageService", "method": "ListLedgerEntries"},
     {"service": "chiasm.v1.UsageService", "method": "ListBudgets"},
+    {"service": "chiasm.v1.EmbeddingService", "method": "Embed"},
+    {"service": "chiasm.v1.ClassificationService", "method": "Classify"},
+    {"service": "chiasm.v1.SearchService", "method": "GetCollection"},
+    {"service": "chiasm.v1.SearchService", "method": "ListCollections"},
+    {"service": "chiasm.v1.SearchService", "method": "Search"},
 ]
-
-# https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md: a replica that still loads gets no
-# calls.
-_READY = {"healthCheckConfig": {"serviceName": "chiasm.v1.GenerationService"}}
 
 # https://github.com/grpc/proposal/blob/master/A6-client-retries.md. Only unary calls are retried, and only when the
 # server said UNAVAILABLE; the token bucket stops retries when more than about one call in ten fails.
@@ -48,7 +49,7 @@ def open_channel(
     ca_file: Path | None = None,
     certificate_file: Path | None = None,
     key_file: Path | None = None,
-    only_ready: bool = True,
+    service: str | None = "chiasm.v1.GenerationService",
 ) -> grpc.aio.Channel:
     """A channel that spreads calls over every address of `target`; the caller closes it.
 
@@ -59,7 +60,7 @@ def open_channel(
         ca_file: the certificates the server's must descend from, in PEM; None for a plaintext channel.
         certificate_file: the client's own certificate for mTLS, in PEM; with `key_file`.
         key_file: the certificate's private key, in PEM.
-        only_ready: whether replicas that cannot generate are left out.
+        service: replicas where this one is not ready are left out; None leaves out none.
 
     Raises:
         OSError: a file cannot be read.
@@ -67,8 +68,11 @@ def open_channel(
     """
     if (certificate_file is None) != (key_file is None) or (certificate_file and not ca_file):
         raise ValueError("a client certificate needs its key and the server's CA file")
+    # A replica that still loads gets no calls:
+    # https://github.com/grpc/proposal/blob/master/A17-client-side-health-checking.md
+    ready = {"healthCheckConfig": {"serviceName": service}} if service else {}
     options = [
-        ("grpc.service_config", json.dumps(_SERVICE_CONFIG | (_READY if only_ready else {}))),
+        ("grpc.service_config", json.dumps(_SERVICE_CONFIG | ready)),
         ("grpc.service_config_disable_resolution", 1),
         # `http_proxy` is for the world outside; gRPC would ask it for the cluster's own servers too.
         ("grpc.enable_http_proxy", 0),

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-_SUFFIXES = (".safetensors", ".json", ".model")
+_SUFFIXES = (".safetensors", ".bin", ".json", ".model", ".txt")
 
 
 def checkpoint_revision(folder: Path) -> str:

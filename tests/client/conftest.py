@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
+
+from chiasm.command.main import app
 
 from .scripted import Scripted, serving
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "chiasm.command.main")
+STEERING = ("CHIASM_", "OTEL_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
 Run = Callable[..., Awaitable["Ended"]]
 
 
@@ -29,8 +33,7 @@ class Ended:
 
 def environment(**extra: str) -> dict[str, str]:
     """This process's variables without those that steer the command, and `extra`."""
-    steering = ("CHIASM_", "OTEL_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
-    return {key: value for key, value in os.environ.items() if not key.startswith(steering)} | {
+    return {key: value for key, value in os.environ.items() if not key.startswith(STEERING)} | {
         "TERM": "xterm",
         "PYTHONPATH": str(ROOT),
         **extra,
@@ -60,6 +63,15 @@ async def end(process: asyncio.subprocess.Process) -> Ended:
 async def run_command(*arguments: str, **extra: str) -> Ended:
     """The command, run to its end."""
     return await end(await start_command(*arguments, **extra))
+
+
+async def invoke(*arguments: str) -> Ended:
+    """The command, run to its end within this process, which is faster."""
+    steering = dict.fromkeys(name for name in os.environ if name.startswith(STEERING))
+    outcome = await asyncio.to_thread(CliRunner().invoke, app, arguments, env=steering)
+    if outcome.exception and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    return Ended(outcome.exit_code, outcome.stdout, outcome.stderr)
 
 
 @pytest.fixture

@@ -50,7 +50,8 @@ async def main() -> None:
     part.replace(ready_file)
     if gate := os.environ.get("DUMMY_GATE"):
         await asyncio.to_thread(Path(gate).read_bytes)
-    await servicer.set("chiasm.v1.GenerationService", HealthCheckResponse.SERVING)
+    for service in ("Embedding", "Generation"):
+        await servicer.set(f"chiasm.v1.{service}Service", HealthCheckResponse.SERVING)
     print('{"level": "INFO", "message": "all is well"}', flush=True)
     await stopping.wait()
     await server.stop(0)

@@ -134,7 +134,8 @@ def test_a_spec_hides_its_environment() -> None:
 
 async def test_up_announces_itself_and_drains_on_ctrl_c(tmp_path: Path) -> None:
     ready_file = tmp_path / "ready"
-    process = await _up(tmp_path, "--ready-file", str(ready_file), "--model", "some/model")
+    models = ("--model", "some/model", "--embedding-models", "some/embeddings")
+    process = await _up(tmp_path, "--ready-file", str(ready_file), *models)
     assert process.stdout
     lines = []
     async with asyncio.timeout(60):
@@ -146,16 +147,16 @@ async def test_up_announces_itself_and_drains_on_ctrl_c(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     ended = await end(process)
     assert (ended.code, ended.err) == (0, "")
-    stopped = [
-        f"{name}: {state}" for name in ("gateway", "gemini_proxy", "paligemma") for state in ("draining", "stopped")
-    ]
+    order = ("gateway", "embedder", "gemini_proxy", "paligemma")
+    stopped = [f"{name}: {state}" for name in order for state in ("draining", "stopped")]
     assert [line for line in ended.out.splitlines() if not line.startswith("gemini_proxy: ready")] == stopped
     journal = _text(tmp_path / "journal").splitlines()
-    assert "paligemma starts some/model" in journal[:2]
-    assert any(line.startswith("gemini_proxy starts unix://") for line in journal[:2])
-    assert journal[2].startswith("gateway starts 127.0.0.1:")
-    assert journal[2].count(",127.0.0.1:") == 1
-    assert journal[3:] == ["gateway ends", "gemini_proxy ends", "paligemma ends"]
+    assert "paligemma starts some/model" in journal[:3]
+    assert "embedder starts some/embeddings" in journal[:3]
+    assert any(line.startswith("gemini_proxy starts unix://") for line in journal[:3])
+    assert journal[3].startswith("gateway starts 127.0.0.1:")
+    assert journal[3].count(",127.0.0.1:") == 2
+    assert journal[4:] == ["gateway ends", "embedder ends", "gemini_proxy ends", "paligemma ends"]
     assert _text(ready_file) == ""
 
 
@@ -199,7 +200,7 @@ async def test_services_end_when_up_is_killed(tmp_path: Path) -> None:
     await _until_ready(process)
     pids = [int(line.split()[-1]) for line in _text(tmp_path / "journal").splitlines() if " pid " in line]
     ends = [_end_of(pid) for pid in pids]
-    assert len(ends) == 3
+    assert len(ends) == 4
     process.kill()
     await end(process)
     for ended in ends:
@@ -212,14 +213,16 @@ async def _up(folder: Path, *arguments: str, **variables: str) -> asyncio.subpro
     services.mkdir()
     (services / "__init__.py").touch()
     peers = {
-        "paligemma": "CHIASM_PALIGEMMA_MODEL",
-        "gemini_proxy": "CHIASM_REDIS_URL",
-        "gateway": "CHIASM_GATEWAY_TARGETS",
+        "paligemma": ["CHIASM_PALIGEMMA_MODEL"],
+        "gemini_proxy": ["CHIASM_REDIS_URL"],
+        "embedder": ["CHIASM_EMBEDDER_MODELS"],
+        "gateway": ["CHIASM_GATEWAY_TARGETS", "CHIASM_GATEWAY_EMBEDDER_TARGETS"],
     }
-    for name, peer in peers.items():
+    for name, variables_of in peers.items():
+        told = f"','.join(os.environ.get(name, '') for name in {variables_of})"
         (services / f"{name}.py").write_text(
             "import os, runpy, sys\n"
-            f"os.environ |= {{'DUMMY_NAME': '{name}', 'DUMMY_PEER': os.environ.get('{peer}', '')}}\n"
+            f"os.environ |= {{'DUMMY_NAME': '{name}', 'DUMMY_PEER': {told}}}\n"
             f"sys.path.append({str(HERE)!r})\n"
             "runpy.run_module('dummy_service', run_name='__main__')\n"
         )

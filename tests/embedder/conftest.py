@@ -1,6 +1,7 @@
 """Checkpoints made once, and the embedder in this process."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ class Served:
     """An embedder that is ready."""
 
     client: AsyncClient
+    address: str
     exit_code: asyncio.Task[int]
 
 
@@ -47,11 +49,13 @@ def serving(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Served]
     @asynccontextmanager
     async def serving(*models: Path, **settings: object) -> AsyncIterator[Served]:
         sources = [str(model) for model in models]
-        configured = EmbedderSettings(models=sources, ready_file=tmp_path / "ready", **settings)
+        own = Path(tempfile.mkdtemp(dir=tmp_path))  # several in one test find nothing of each other
+        where = {"ready_file": own / "ready", "index_uri": str(own / "index")}
+        configured = EmbedderSettings(models=sources, **where | settings)
         async with (
             served(EmbedderService(configured), configured) as process,
             AsyncClient(process.address) as client,
         ):
-            yield Served(client, process.exit_code)
+            yield Served(client, process.address, process.exit_code)
 
     return serving

@@ -2,6 +2,7 @@
 
 import asyncio
 from io import BytesIO
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -155,13 +156,18 @@ async def test_embeddings_are_taken_up_to_a_message_and_no_more(serving, siglip:
 
 
 async def test_a_full_queue_refuses_and_a_caller_who_leaves_empties_it(serving, siglip: Path) -> None:
+    """What is known already needs no room."""
     async with serving(siglip, max_items=20_000, max_batch_tokens=1, max_queued_tokens=1) as served:
-        long = asyncio.create_task(served.client.embed(["star"] * 10_000))
+        known = await served.client.embed(["green"])
+        long = asyncio.create_task(served.client.embed([f"{i}" for i in range(2_000)]))
         while not (await served.client.model("siglip")).waiting:
             pass
         with pytest.raises(chiasm.Overloaded) as caught:
             await served.client.embed(["star"])
         assert caught.value.retry_after_s
+        again = await served.client.embed(["green"])
+        assert ([*again], again.usage) == ([*known], known.usage)
+        assert not long.done()
         long.cancel()
         while (await served.client.model("siglip")).waiting:
             pass
@@ -171,7 +177,7 @@ async def test_a_full_queue_refuses_and_a_caller_who_leaves_empties_it(serving, 
 async def test_the_deadline_holds(serving, siglip: Path) -> None:
     async with serving(siglip, max_items=20_000, max_batch_tokens=1, max_timeout_s=0.2) as served:
         with pytest.raises(chiasm.DeadlineExceeded):
-            await served.client.embed(["star"] * 10_000)
+            await served.client.embed([f"{i}" for i in range(2_000)])
 
 
 async def test_as_a_process_it_drains_and_tells_of_its_work(siglip: Path, tmp_path: Path) -> None:
@@ -188,7 +194,7 @@ async def test_as_a_process_it_drains_and_tells_of_its_work(siglip: Path, tmp_pa
             await stack.wait_ready(120)
             embedder = stack.services["embedder"]
             async with AsyncClient(embedder.address) as client:
-                callers = [asyncio.create_task(_embed_until_refused(client)) for _ in range(4)]
+                callers = [asyncio.create_task(_embed_until_refused(client, caller)) for caller in range(4)]
                 await client.embed(["star"] * 64, request_id="mine")
                 await embedder.stop(60)
                 await asyncio.gather(*callers)
@@ -203,10 +209,11 @@ async def test_as_a_process_it_drains_and_tells_of_its_work(siglip: Path, tmp_pa
     assert receiver.metric_names >= {"gen_ai.server.request.duration", "gen_ai.client.token.usage"}
 
 
-async def _embed_until_refused(client: AsyncClient) -> None:
+async def _embed_until_refused(client: AsyncClient, caller: int) -> None:
     """What is accepted is embedded whole; what comes too late is refused, or cancelled by gRPC before it arrived."""
-    while True:
+    for request in count():
         try:
-            assert len(await client.embed(["star"] * 16)) == 16
+            texts = [f"{caller} {request} {i}" for i in range(16)]  # none is known already
+            assert len(await client.embed(texts)) == 16
         except (chiasm.Unavailable, chiasm.Cancelled):
             return

@@ -10,7 +10,7 @@ from fractions import Fraction
 from services.gemini_proxy.catalogue import MediaResolution
 from services.gemini_proxy.estimate import Estimate, MediaPart, estimate
 from services.gemini_proxy.media_facts import MediaLimits, facts_of
-from tests.gemini_proxy import media_files
+from tests import media_files
 
 LOW, HIGH = MediaResolution.LOW, MediaResolution.HIGH
 DEFAULT = MediaResolution.UNSPECIFIED

@@ -28,7 +28,7 @@ from services.gemini_proxy.waiting import WaitingRoom
 from tests.gemini.config import MODELS, TEST_KEY
 from tests.gemini.server import Emulator
 from tests.gemini_proxy.emulated_prices import prices_toml
-from tests.gemini_proxy.media_files import picture
+from tests.media_files import picture
 
 FLASH = "gemini-3.8-flash"
 

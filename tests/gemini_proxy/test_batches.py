@@ -12,8 +12,8 @@ from services.gemini_proxy.accounts.books import Outcome
 from services.gemini_proxy.config import BudgetSettings
 from tests.gemini.config import Fault, FaultRule, default_config
 from tests.gemini_proxy.batching import SLOW, serving, status_of
-from tests.gemini_proxy.media_files import picture
 from tests.gemini_proxy.serving import directed, failure_of, question
+from tests.media_files import picture
 
 
 async def test_requests_are_answered_in_their_order_at_half_the_price(tmp_path: Path, redis_url: str) -> None:

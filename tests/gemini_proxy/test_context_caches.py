@@ -18,8 +18,8 @@ from tests.gemini.config import TEST_KEY, Fault, FaultRule, default_config
 from tests.gemini.conftest import Clock, client_of
 from tests.gemini.server import Emulator, emulator
 from tests.gemini_proxy.lossy import Loss, lossy
-from tests.gemini_proxy.media_files import pdf, picture
 from tests.gemini_proxy.placing import Replica, asked, replica
+from tests.media_files import pdf, picture
 
 DOCUMENT = pdf(pages=100)
 DOCUMENT_TOKENS = 100 * 560

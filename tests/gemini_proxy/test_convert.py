@@ -20,7 +20,7 @@ from services.gemini_proxy.tasks import Detection
 from services.gemini_proxy.usage import Modality, TokenUsage
 from services.runtime.errors import ChiasmError, InvalidArgument
 from services.runtime.requests import check_generate
-from tests.gemini_proxy.media_files import pdf, picture
+from tests.media_files import pdf, picture
 
 MODEL = find_model("gemini-3.8-flash")
 PICTURE = picture("PNG", 64, 48)

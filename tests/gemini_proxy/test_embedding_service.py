@@ -17,8 +17,8 @@ from services.gemini_proxy.accounts.books import Outcome
 from services.gemini_proxy.config import BudgetSettings, LimitSettings
 from tests.gemini.config import TEST_KEY, Config, Fault, FaultRule, Project, Quota, default_config
 from tests.gemini.conftest import client_of
-from tests.gemini_proxy.media_files import film, pdf, picture, sound
 from tests.gemini_proxy.serving import FLASH, Proxy, directed, failure_of, proxy, question
+from tests.media_files import film, pdf, picture, sound
 
 MODEL = "models/gemini-embedding-2"
 TEXT_MODEL = "models/gemini-embedding-001"
@@ -156,6 +156,31 @@ async def test_what_cannot_be_embedded_is_named_and_costs_nothing(
         assert not served.gemini.bill.lines
     assert (failure.code, failure.field) == ("INVALID_ARGUMENT", field)
     assert reason in (None, failure.reason)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "field"),
+    [
+        ({"dtype": pb.DATA_TYPE_FLOAT16}, "vectors.dtype"),
+        ({"dtype": 9}, "vectors.dtype"),
+        ({"pool_factor": 2}, "vectors.pool_factor"),
+        ({"pool_factor": -1}, "vectors.pool_factor"),
+    ],
+)
+async def test_vectors_that_gemini_does_not_give_are_refused(
+    tmp_path: Path, redis_url: str, vectors: dict, field: str
+) -> None:
+    async with serving(tmp_path, redis_url) as (served, stub):
+        failure = await failure_of(stub.Embed(request("x", vectors=vectors)))
+        await stub.Embed(request("x", vectors={"dtype": pb.DATA_TYPE_FLOAT32, "pool_factor": 1}))
+        await balanced(served)
+    assert (failure.code, failure.field) == ("INVALID_ARGUMENT", field)
+
+
+async def test_streams_are_for_an_embedder(tmp_path: Path, redis_url: str) -> None:
+    async with serving(tmp_path, redis_url) as (_, stub):
+        failure = await failure_of(stub.EmbedStream(iter([pb.EmbedStreamRequest(model=MODEL)])))
+    assert (failure.code, failure.reason) == ("UNIMPLEMENTED", "NOT_SERVED_HERE")
 
 
 async def test_media_by_reference_and_models_that_generate_are_refused(tmp_path: Path, redis_url: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gemini_proxy import media_files
+from tests import media_files
 from tests.gemini_proxy.documented import FORMATS, VIDEOS, pdfs, pictures, sounds, tiled_pictures, videos, worst_error
 
 

@@ -9,8 +9,8 @@ from chiasm.v1 import generation_pb2 as pb
 from services.gemini_proxy.catalogue import MediaResolution
 from services.gemini_proxy.estimate import MediaPart, estimate
 from services.gemini_proxy.media_facts import MediaLimits, facts_of
+from tests import media_files
 from tests.gemini.config import Fault, FaultRule, default_config
-from tests.gemini_proxy import media_files
 from tests.gemini_proxy.serving import FLASH, VERTEX, directed, failure_of, proxy, question
 
 MODEL = FLASH.removeprefix("models/")

@@ -1,6 +1,7 @@
 import asyncio
 import multiprocessing
 import os
+import signal
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -11,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chiasm.v1 import errors_pb2
-from services.gemini_proxy import media_headers
+from services.gemini_proxy import media_facts, media_headers
 from services.gemini_proxy.media_facts import MediaFacts, MediaLimits, facts_of
-from services.gemini_proxy.media_types import sniff
 from services.gemini_proxy.usage import Modality
-from services.runtime.errors import InvalidArgument
-from tests.gemini_proxy import media_files
+from services.runtime.child_calls import ChildCalls
+from services.runtime.errors import InvalidArgument, Unavailable
+from services.runtime.media_types import FileType, sniff
+from tests import media_files
 from tests.pictures import png_header
 
 FIELD = "messages[0].parts[1].media"
@@ -184,6 +186,41 @@ async def test_a_type_that_the_bytes_contradict_is_refused(data: bytes, stated: 
 )
 async def test_other_names_of_a_type_are_taken(data: bytes, stated: str) -> None:
     await read(data, stated)
+
+
+def killed(_data: bytes, _file_type: FileType) -> MediaFacts:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def bloated(_data: bytes, _file_type: FileType) -> MediaFacts:
+    bytes(2**30)
+
+
+def calling(function, monkeypatch: pytest.MonkeyPatch) -> ChildCalls:
+    calls = ChildCalls(function, children=1, memory_bytes=2**26, timeout_s=10)
+    monkeypatch.setattr(media_facts, "_read_in_child", calls)
+    return calls
+
+
+async def test_a_child_that_is_killed_is_no_fault_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calling(killed, monkeypatch)
+    with pytest.raises(Unavailable, match="send it again"):
+        await read(media_files.pdf())
+    await calls.close()
+
+
+async def test_a_header_that_takes_too_much_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = calling(bloated, monkeypatch)
+    assert (await refusal(media_files.pdf())).reason == errors_pb2.ERROR_REASON_MEDIA_SIZE
+    await calls.close()
+
+
+async def test_the_children_end_when_they_are_closed() -> None:
+    await read(media_files.pdf())
+    before = {child.pid for child in multiprocessing.active_children()}
+    await media_facts.close()
+    assert len(multiprocessing.active_children()) < len(before)
+    await read(media_files.pdf())
 
 
 async def test_nothing_is_refused_as_missing() -> None:

@@ -13,8 +13,8 @@ from chiasm.command.stack import Stack
 from chiasm.v1 import batch_pb2, batch_pb2_grpc, generation_pb2_grpc
 from tests.gemini.config import TEST_KEY, default_config
 from tests.gemini.server import emulator
-from tests.gemini_proxy.media_files import pdf, picture
 from tests.gemini_proxy.serving import directed, failure_of, question
+from tests.media_files import pdf, picture
 from tests.otlp_receiver import OtlpReceiver, ReceivedSpan
 
 ERROR = 2

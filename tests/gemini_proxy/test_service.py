@@ -11,8 +11,8 @@ from chiasm.v1 import generation_pb2 as pb
 from chiasm.v1 import models_pb2, models_pb2_grpc
 from services.gemini_proxy import convert
 from services.gemini_proxy.media_facts import MediaFacts
-from tests.gemini_proxy.media_files import picture
 from tests.gemini_proxy.serving import FLASH, directed, failure_of, proxy, question, text_and_end
+from tests.media_files import picture
 
 STOP, MAX_TOKENS, BLOCKED = pb.FINISH_REASON_STOP, pb.FINISH_REASON_MAX_TOKENS, pb.FINISH_REASON_BLOCKED
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -1,5 +1,6 @@
 import asyncio
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +9,8 @@ from PIL import Image
 from chiasm.v1.errors_pb2 import ErrorReason
 from models.world.scene import sample_scene
 from services.runtime.errors import InvalidArgument
-from services.runtime.media import ImageLimits, Picture, decode_image, sniff
+from services.runtime.media import ImageLimits, Picture, decode_image
+from services.runtime.media_types import picture_type
 from tests.pictures import bad_images, encoded, png_header, scene_png
 
 FIELD = "messages[0].parts[0].media.data"
@@ -39,7 +41,7 @@ def test_bad_images_are_refused_with_the_field_and_a_reason(name: str) -> None:
 )
 def test_good_images_are_sniffed_and_decoded(format: str, mime: str) -> None:
     data = encoded(sample_scene(7).draw(40, 30), format)
-    assert sniff(data) == mime
+    assert picture_type(data).mime_type == mime
     picture = decode(data, mime_type=mime)
     assert (picture.width, picture.height, picture.image.mode) == (40, 30, "RGB")
 
@@ -56,6 +58,11 @@ def test_a_stated_type_that_contradicts_the_bytes_is_refused() -> None:
     assert refusal(png, mime_type="image/jpeg").reason == ErrorReason.ERROR_REASON_MEDIA_TYPE_UNSUPPORTED
 
 
+@pytest.mark.parametrize("stated", ["image/jpg", "IMAGE/JPEG", "image/jpeg; q=0.9"])
+def test_a_stated_type_may_be_any_of_its_names(stated: str) -> None:
+    assert decode(encoded(sample_scene(7).draw(40, 30), "JPEG"), mime_type=stated).width == 40
+
+
 def test_exif_orientation_turns_the_picture_upright() -> None:
     image = Image.new("RGB", (40, 20), "blue")
     image.paste("red", (0, 0, 10, 20))  # red on the left
@@ -69,9 +76,30 @@ def test_exif_orientation_turns_the_picture_upright() -> None:
 
 def test_resize_keeps_the_original_size_beside() -> None:
     _, png = scene_png(width=320, height=200)
-    picture = decode(png, resize=(112, 112))
+    picture = decode(png, resize=lambda width, height: (112, 112))
     assert picture.image.size == (112, 112)
     assert (picture.width, picture.height) == (320, 200)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_shrinking_on_load_changes_a_jpeg_by_little_and_leaves_its_size(turned: bool) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6 if turned else 1
+    jpeg = encoded(sample_scene(7).draw(801, 603), "JPEG", quality=95, exif=exif)
+    options = {"resize": lambda width, height: (90, 40), "limits": ImageLimits()}
+    whole, shrunk = (decode(jpeg, shrink_on_load=shrink, **options) for shrink in (False, True))
+    assert (shrunk.width, shrunk.height) == (whole.width, whole.height) == ((603, 801) if turned else (801, 603))
+    assert shrunk.image.size == (90, 40)
+    differences = np.abs(np.asarray(whole.image, np.int16) - np.asarray(shrunk.image, np.int16))
+    assert 0 < differences.mean() < 1
+
+
+@pytest.mark.parametrize(("format", "side"), [("PNG", 800), ("JPEG", 199)])
+def test_what_libjpeg_does_not_shrink_is_as_it_was(format: str, side: int) -> None:
+    """Below four times the size, half of it would not be twice as large."""
+    data = encoded(sample_scene(7).draw(side, side), format)
+    images = (decode(data, shrink_on_load=shrink, resize=lambda *_: (50, 50)).image for shrink in (False, True))
+    assert next(images) == next(images)
 
 
 def test_limits_are_bytes_and_pixels() -> None:

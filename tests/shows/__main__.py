@@ -6,7 +6,7 @@ import importlib
 import sys
 import time
 
-SERVICES = ("stack", "gateway", "paligemma", "gemini_proxy")
+SERVICES = ("stack", "gateway", "paligemma", "gemini_proxy", "embedder")
 
 
 def main() -> None:

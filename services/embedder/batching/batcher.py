@@ -1,148 +1,161 @@
 """Items of many callers through the models together: a batch goes whenever the worker is free, no timer.
 
 As huggingface/text-embeddings-inference does it: a batch is bounded in tokens, padding included, and items whose
-caller leaves are dropped.
+caller leaves are dropped. An item that cannot be done by its deadline, as the times of earlier batches tell, is refused
+at once, and dropped from its line when that shows later.
 """
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Hashable
 from typing import NoReturn
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_ENGINE_FAILED
+from services.embedder.batching.lines import Entry, Lane, Lines
+from services.embedder.batching.time_model import TimeModel
 from services.embedder.batching.worker import Worker
 from services.embedder.models.model import EmbeddingModel, Item, Kind, Vectors
-from services.runtime.errors import Overloaded, Unavailable
+from services.runtime.errors import DeadlineExceeded, Overloaded, Unavailable
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, eq=False)
-class _Entry:
-    item: Item
-    result: asyncio.Future[Vectors]
-
-
 class Batcher:
-    """Has a queue for each model and kind of item, served in turn. `run` must run for `embed` to return."""
+    """`run` must run for `embed` to return. How much may wait is for its callers to bound."""
 
-    def __init__(self, worker: Worker, *, max_batch_tokens: int, max_queued_tokens: int) -> None:
+    def __init__(self, worker: Worker, *, max_batch_tokens: int) -> None:
         self._worker = worker
         self._max_batch_tokens = max_batch_tokens
-        self._max_queued_tokens = max_queued_tokens
-        self._queued_tokens = 0
-        self._queues: dict[tuple[EmbeddingModel, Kind], deque[_Entry]] = {}
-        self._batch: tuple[EmbeddingModel | None, list[_Entry]] = None, []
+        self._lines = Lines()
+        self._times: defaultdict[tuple[EmbeddingModel, Kind, Hashable], TimeModel] = defaultdict(TimeModel)
+        self._batch: list[Entry] = []
+        self._batch_model: EmbeddingModel | None = None
+        self._batch_done_at = 0.0
         self._filled = asyncio.Event()
         self._failed = False
 
-    @contextmanager
-    def room(self, tokens: int) -> Iterator[None]:
-        """Holds room for `tokens` in the queue. A request that is larger than the queue is taken into an empty one.
+    async def embed(self, model: EmbeddingModel, item: Item, *, patient: bool, deadline: float) -> Vectors:
+        """The item's embedding. Cancelling it drops the item if it is in no batch yet.
 
-        Raises Overloaded when there is none.
-        """
-        if self._queued_tokens and self._queued_tokens + tokens > self._max_queued_tokens:
-            raise Overloaded(f"{self._queued_tokens:,} tokens wait to be embedded; with {tokens:,} more it is too many")
-        self._queued_tokens += tokens
-        try:
-            yield
-        finally:
-            self._queued_tokens -= tokens
+        Args:
+            patient: whether the items of callers who are not go first; some patient ones always go between them.
+            deadline: of the loop's clock; nothing ends the wait when it passes.
 
-    async def embed(self, model: EmbeddingModel, items: Sequence[Item]) -> list[Vectors]:
-        """The items' embeddings, in their order. Cancelling it drops those that are in no batch yet.
-
-        Raises what the model raised over one of these items, and Unavailable when the model is lost.
+        Raises DeadlineExceeded where it cannot be met, Overloaded where it could if less waited, what the model raised
+        over this item, and Unavailable when the model is lost.
         """
         if self._failed:
             raise _lost()
-        results = []
-        for item in items:
-            entry = _Entry(item, asyncio.get_running_loop().create_future())
-            self._queues.setdefault((model, item.kind), deque()).append(entry)
-            results.append(entry.result)
+        loop = asyncio.get_running_loop()
+        lane = Lane(model, item.kind, item.bucket, patient)
+        entry = Entry(item, model.tokens(item), deadline, loop.create_future())
+        self._check(lane, entry, loop.time())
+        self._lines.add(lane, entry)
         self._filled.set()
         try:
-            return await asyncio.gather(*results)
-        except BaseException:
-            self._drop(results)
-            raise
+            return await entry.result
+        finally:
+            self._lines.remove(lane, entry)
 
     async def run(self) -> NoReturn:
         """Makes batches for ever. Raises what a model raises when it fails even at its proof; every caller is told."""
         try:
             while True:
                 await self._filled.wait()
-                while self._queues:
-                    self._batch = self._next_batch()
-                    await self._embed(*self._batch)
-                    self._batch = None, []
                 self._filled.clear()
+                while lane := self._lines.turn():
+                    self._batch, self._batch_model = self._next_batch(lane), lane.model
+                    await self._embed(lane, self._batch)
+                    self._batch, self._batch_model = [], None
         finally:
             self._failed = True
-            for entries in (self._batch[1], *self._queues.values()):
-                for entry in entries:
-                    _settle(entry, _lost())
+            for entry in (*self._batch, *self._lines.clear()):
+                _settle(entry, _lost())
 
     def running(self, model: EmbeddingModel) -> int:
         """Items of `model` in the batch that is computed now."""
-        return len(self._batch[1]) if self._batch[0] is model else 0
+        return len(self._batch) if self._batch_model is model else 0
 
     def waiting(self, model: EmbeddingModel) -> int:
         """Items of `model` that wait."""
-        return sum(len(queue) for (owner, _), queue in self._queues.items() if owner is model)
+        return self._lines.waiting(model)
 
-    def _next_batch(self) -> tuple[EmbeddingModel, list[_Entry]]:
-        """From the queue whose turn it is; of one item or more."""
-        key = model, _ = next(iter(self._queues))
-        queue = self._queues.pop(key)
-        batch: list[_Entry] = []
-        longest = 0
-        while queue:
-            longest = max(longest, model.tokens(queue[0].item))
-            if batch and longest * (len(batch) + 1) > self._max_batch_tokens:
+    def _check(self, lane: Lane, entry: Entry, now: float) -> None:
+        left = entry.deadline - now
+        alone = self._seconds(lane, entry.tokens, now)
+        if alone > left:
+            raise DeadlineExceeded(f"it would take {alone:.3g} s, and {max(left, 0):.3g} s were left")
+        late = self._seconds_until_done(lane, entry.tokens, now) - left
+        if late > 0:
+            raise Overloaded(f"behind what waits it would be done {late:.3g} s after the deadline", retry_after_s=late)
+
+    def _seconds_until_done(self, lane: Lane, tokens: int, now: float) -> float:
+        """Of `tokens` that join the lane: behind its line, and behind as many turns of the others as that takes."""
+        tokens += self._lines.tokens(lane)
+        turns = -(-tokens // self._max_batch_tokens)
+        seconds = max(self._batch_done_at - now, 0) if self._batch else 0.0
+        for other, waiting in self._lines:
+            if other != lane and (lane.patient or not other.patient):
+                seconds += self._seconds(other, min(waiting, turns * self._max_batch_tokens), now)
+        return seconds + self._seconds(lane, tokens, now)
+
+    def _seconds(self, lane: Lane, tokens: int, now: float) -> float:
+        """That the lane's model takes for `tokens`, in as many batches as they need."""
+        return self._time_of(lane).predict(tokens, now, batches=-(-tokens // self._max_batch_tokens))
+
+    def _time_of(self, lane: Lane) -> TimeModel:
+        return self._times[lane.model, lane.kind, lane.bucket]
+
+    def _next_batch(self, lane: Lane) -> list[Entry]:
+        """From the lane's line; empty where no item of it can be done in time."""
+        now = asyncio.get_running_loop().time()
+        batch: list[Entry] = []
+        longest, tightest = 0, float("inf")
+        while entry := self._lines.first(lane):
+            tokens = max(longest, entry.tokens) * (len(batch) + 1)
+            if batch and tokens > self._max_batch_tokens:
                 break
-            batch.append(queue.popleft())
-        if queue:
-            self._queues[key] = queue  # behind the others
-        return model, batch
+            done_at = now + self._time_of(lane).predict(tokens, now)
+            if done_at > tightest:
+                break
+            self._lines.remove(lane, entry)
+            if done_at > entry.deadline:  # alone behind this batch it would be done later still
+                _settle(entry, DeadlineExceeded("it could no longer be done in time: too much went before it"))
+                continue
+            batch.append(entry)
+            longest, tightest = max(longest, entry.tokens), min(tightest, entry.deadline)
+        return batch
 
-    def _drop(self, results: Sequence[asyncio.Future[Vectors]]) -> None:
-        """At once, not when their turn comes: what waits stays within the room that is held for it."""
-        for result in results:
-            result.cancel()
-        left = {key: deque(e for e in queue if not e.result.done()) for key, queue in self._queues.items()}
-        self._queues = {key: queue for key, queue in left.items() if queue}
-
-    async def _embed(self, model: EmbeddingModel, batch: list[_Entry]) -> None:
+    async def _embed(self, lane: Lane, batch: list[Entry]) -> None:
         """A batch that fails is halved until the item that fails is alone; those whose caller has left are dropped."""
         batch = [entry for entry in batch if not entry.result.done()]
         if not batch:
             return
+        loop = asyncio.get_running_loop()
+        begun, tokens = loop.time(), max(entry.tokens for entry in batch) * len(batch)
+        self._batch_done_at = begun + self._time_of(lane).predict(tokens, begun)
         try:
-            vectors = await self._worker.run(model.embed, [entry.item for entry in batch])
+            vectors = await self._worker.run(lane.model.embed, [entry.item for entry in batch])
         except Exception as error:  # noqa: BLE001 - it is given to the caller whose item it is
             if len(batch) == 1:
                 _settle(batch[0], error)
         else:
+            self._time_of(lane).observe(tokens, loop.time() - begun, loop.time())
             for entry, result in zip(batch, vectors, strict=True):
                 _settle(entry, result)
             return
         # Not in the `except` block: its traceback holds the tensors of the failed pass, which may have filled the GPU.
         if len(batch) == 1:
             logger.warning("an item could not be embedded; the model is proved anew")
-            await self._worker.run(model.prove)
+            await self._worker.run(lane.model.prove)
         else:
             middle = len(batch) // 2
-            await self._embed(model, batch[:middle])
-            await self._embed(model, batch[middle:])
+            await self._embed(lane, batch[:middle])
+            await self._embed(lane, batch[middle:])
 
 
-def _settle(entry: _Entry, result: Vectors | Exception) -> None:
+def _settle(entry: Entry, result: Vectors | Exception) -> None:
     if entry.result.done():
         return
     if isinstance(result, Exception):

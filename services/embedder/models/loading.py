@@ -1,46 +1,78 @@
 """From a checkpoint's folder or hub name to a loaded model."""
 
-from pathlib import Path
+import json
+from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoProcessor, ColPaliForRetrieval, SiglipModel
-from transformers.utils import cached_file, extract_commit_hash
+from transformers import (
+    AutoProcessor,
+    CLIPModel,
+    ColPaliForRetrieval,
+    ColQwen2ForRetrieval,
+    PreTrainedModel,
+    Siglip2Model,
+    SiglipModel,
+)
 
 from services.embedder.config import EmbedderSettings
+from services.embedder.models import open_clip
+from services.embedder.models.checkpoint import Checkpoint
+from services.embedder.models.clip import Clip
 from services.embedder.models.colpali import ColPali
+from services.embedder.models.colqwen2 import ColQwen2
 from services.embedder.models.model import EmbeddingModel
-from services.embedder.models.siglip import Siglip
+from services.embedder.models.siglip import NaFlex, Siglip
 from services.runtime.config import BadSetting
-from services.runtime.revision import checkpoint_revision
 
-_FAMILIES = {"siglip": (SiglipModel, Siglip), "colpali": (ColPaliForRetrieval, ColPali)}
+_FAMILIES = {
+    "siglip": (SiglipModel, Siglip),
+    "siglip2": (Siglip2Model, NaFlex),
+    "clip": (CLIPModel, Clip),
+    "colpali": (ColPaliForRetrieval, ColPali),
+    "colqwen2": (ColQwen2ForRetrieval, ColQwen2),
+}
+"""By `model_type` of a checkpoint's config.json."""
 
 
-def load(source: str, settings: EmbedderSettings) -> EmbeddingModel:
-    """Load a model and prove it with a forward pass; seconds to minutes.
+def load(model: str, settings: EmbedderSettings) -> EmbeddingModel:
+    """Load what the setting names `model` and prove it with a forward pass; seconds to minutes.
 
     Raises BadSetting for a model of another family or a checkpoint without all of its weights, OSError when it is not
     there, and whatever the machine raises.
     """
     _log_as_the_service_does()
-    # The hub's name is resolved once: all that follows is of the same commit. None for a folder.
-    commit = extract_commit_hash(cached_file(source, "config.json"), None)
-    config = AutoConfig.from_pretrained(source, revision=commit)
-    if config.model_type not in _FAMILIES:
-        raise BadSetting("models", f"{source} is a {config.model_type}; {' and '.join(_FAMILIES)} are served")
-    architecture, family = _FAMILIES[config.model_type]
+    checkpoint = Checkpoint.find(model, "config.json", open_clip.CONFIG)
+    model_type = _model_type(checkpoint)
+    given: dict[str, Any] = {"pretrained_model_name_or_path": checkpoint.source, "revision": checkpoint.commit}
+    if model_type in _FAMILIES:
+        architecture, family = _FAMILIES[model_type]
+        processor = AutoProcessor.from_pretrained(**given)
+    elif checkpoint.file(open_clip.CONFIG):
+        architecture, family = CLIPModel, open_clip.OpenClip
+        config, state, processor = open_clip.read(checkpoint)
+        given = {"pretrained_model_name_or_path": None, "config": config, "state_dict": state}
+    else:
+        served = ", ".join(_FAMILIES)
+        raise BadSetting("models", f"{model} is a {model_type}; {served} and CLIP of OpenCLIP's format are served")
     device = _device(settings)
-    weights, report = architecture.from_pretrained(
-        source, revision=commit, dtype=_dtype(settings, device), output_loading_info=True
-    )
+    weights, report = architecture.from_pretrained(**given, dtype=_dtype(settings, device), output_loading_info=True)
     # transformers would make them up at random.
     if lacking := [*report["missing_keys"], *report["mismatched_keys"]]:
-        raise BadSetting("models", f"{source} lacks {len(lacking)} of its weights, such as {lacking[0]}")
-    processor = AutoProcessor.from_pretrained(source, revision=commit)
-    model = family(weights.eval().to(device), processor, commit or checkpoint_revision(Path(source)))
-    model.prove()
-    return model
+        raise BadSetting("models", f"{model} lacks {len(lacking)} of its weights, such as {lacking[0]}")
+    compiled = settings.compile == "on" or (settings.compile == "auto" and device.type == "cuda")
+    if compiled:
+        _compile(weights)
+    loaded = family(weights.eval().to(device), processor, checkpoint.revision)
+    # Of a compiled model, a batch of one is another program than a larger one.
+    for items in (1, 2) if compiled else (1,):
+        loaded.prove(items)
+    return loaded
+
+
+def _model_type(checkpoint: Checkpoint) -> str | None:
+    file = checkpoint.file("config.json")
+    return json.loads(file.read_text()).get("model_type") if file else None
 
 
 def _device(settings: EmbedderSettings) -> torch.device:
@@ -51,6 +83,13 @@ def _device(settings: EmbedderSettings) -> torch.device:
 
 def _dtype(settings: EmbedderSettings, device: torch.device) -> str:
     return "float32" if settings.dtype == "auto" and device.type == "cpu" else settings.dtype
+
+
+def _compile(weights: PreTrainedModel) -> None:
+    """For batches of any size; each tower for itself where a family asks for them alone."""
+    towers = [getattr(weights, name) for name in ("vision_model", "text_model") if hasattr(weights, name)]
+    for module in towers or [weights]:
+        module.compile(dynamic=True)
 
 
 def _log_as_the_service_does() -> None:

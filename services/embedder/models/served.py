@@ -35,7 +35,7 @@ class ServedModels:
     def get(self, name: str, field: str) -> Served:
         """Raises NotFound naming `field`."""
         if name not in self._models:
-            raise NotFound(f"{name!r} is not served here; {', '.join(sorted(self._models))} are", field=field)
+            raise NotFound(f"{name[:128]!r} is not served here; {', '.join(sorted(self._models))} are", field=field)
         return self._models[name]
 
     def choose(self, name: str, field: str, *, fit: Callable[[EmbeddingModel], bool] = lambda _: True) -> Served:

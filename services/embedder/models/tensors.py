@@ -6,24 +6,46 @@ import numpy as np
 import torch
 from PIL import Image
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from transformers.image_processing_utils import BaseImageProcessor
 
 from services.embedder.models.model import Vectors
+from services.runtime.config import BadSetting
 
 
 class PixelScaler:
-    """What transformers' SigLIP image processor does to pictures of the right size, a batch at once on the device."""
+    """What transformers' image processors do to the numbers of pictures, on the device.
+
+    Raises BadSetting for a processor that leaves a step out.
+    """
 
     def __init__(self, processor: BaseImageProcessor, device: torch.device) -> None:
+        if not (processor.do_resize and processor.do_rescale and processor.do_normalize):
+            raise BadSetting("models", "a checkpoint's pictures must be resized, rescaled and normalised")
         self._device = device
         self._factor = processor.rescale_factor
-        self._mean = torch.tensor(processor.image_mean, device=device).view(1, 3, 1, 1)
-        self._std = torch.tensor(processor.image_std, device=device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(processor.image_mean, device=device)
+        self._std = torch.tensor(processor.image_std, device=device)
 
-    def scale(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """[images, 3, side, side] in float32."""
-        pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
-        return (pixels.to(self._device).permute(0, 3, 1, 2) * self._factor - self._mean) / self._std
+    def scale(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 [..., 3] to float32."""
+        return (pixels.to(self._device) * self._factor - self._mean) / self._std
+
+    def pictures(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """[images, 3, height, width] in float32. They are of one size."""
+        stacked = torch.from_numpy(np.stack([np.asarray(image) for image in images]))
+        return self.scale(stacked).permute(0, 3, 1, 2)
+
+
+def to_pixels(image: Image.Image) -> torch.Tensor:
+    """uint8 [height, width, 3]."""
+    return torch.from_numpy(np.array(image))
+
+
+def padded(rows: Sequence[torch.Tensor], value: int = 0, *, side: str = "right") -> tuple[torch.Tensor, torch.Tensor]:
+    """[rows, longest, ...] with `value` at the `side` of shorter ones, and a mask [rows, longest] that is 0 there."""
+    mask = [torch.ones(len(row), dtype=torch.long, device=row.device) for row in rows]
+    return pad_sequence(rows, True, value, padding_side=side), pad_sequence(mask, True, padding_side=side)
 
 
 def to_vectors(embeddings: torch.Tensor, mask: torch.Tensor | None = None) -> list[Vectors]:

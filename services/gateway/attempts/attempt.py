@@ -44,6 +44,8 @@ class Attempt:
         """Why another attempt was preferred."""
         self.confidence: float | None = None
         """How likely the answer is right, once it was judged; 0 to 1."""
+        self.unsure = False
+        """Whether it was judged not to be good enough."""
         self.spoke = False
         """Whether it said more than white space."""
         self.clock = Clock()

@@ -44,7 +44,7 @@ class Course:
         `delivered`: the caller has seen a part of an answer. Raises the error that says most when there is nothing to
         try and nothing to give.
         """
-        if (reason := self._fault(attempt)) is None:
+        if (reason := await self._fault(attempt)) is None:
             return self._settled()
         if (candidate := self._next(reason, attempt)) is not None:
             return self._begin(candidate)
@@ -78,7 +78,7 @@ class Course:
         left_s = self._left_s()
         return any(candidate.expected_s <= left_s for candidate in self._fit("timeout"))
 
-    def _fault(self, attempt: Attempt) -> _Reason | None:
+    async def _fault(self, attempt: Attempt) -> _Reason | None:
         """Why another should be asked; None where the answer is good, or where no other would do better."""
         if attempt.failure is not None:
             attempt.given_up = attempt.failure.superseded
@@ -94,11 +94,11 @@ class Course:
             attempt.given_up = generation_pb2.SUPERSEDED_REASON_NO_ANSWER
             self.answer = self.answer or attempt
             return reason
-        verdict = self._means.judge(attempt.candidate, self._ask, attempt.said, attempt.finished)
-        attempt.confidence = verdict.confidence
+        verdict = await self._means.judge(attempt.candidate, self._ask, attempt.said, attempt.finished)
+        attempt.confidence, attempt.unsure = verdict.confidence, not verdict.sure
         attempt.given_up = generation_pb2.SUPERSEDED_REASON_UNSURE
         self.answer = attempt
-        return None if verdict.sure else "unsure"
+        return "unsure" if attempt.unsure else None
 
     def _settled(self) -> None:
         cascade = self._policy.cascade

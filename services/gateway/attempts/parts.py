@@ -64,11 +64,14 @@ class Verdict(Protocol):
 class Judge(Protocol):
     """Judges whole answers."""
 
-    def __call__(
+    async def __call__(
         self,
         candidate: Candidate,
         ask: Ask,
         said: generation_pb2.Delta,
         finished: generation_pb2.Finished,
     ) -> Verdict:
-        """`said` is the whole text with all its tokens; `finished` is as the model server sent it."""
+        """`said` is the whole text with all its tokens; `finished` is as the model server sent it.
+
+        Takes no more than a share of the time that `ask` has left.
+        """

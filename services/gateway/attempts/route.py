@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from chiasm.v1 import generation_pb2, usage_pb2
+from chiasm.v1 import generation_pb2
 from services.gateway.attempts.attempt import Attempt
 from services.gateway.clock import Clock
+from services.gateway.usage_sum import sum_of
 from services.runtime.durations import duration_of
 
 
@@ -16,7 +17,7 @@ def ending(answer: Attempt, made: Sequence[Attempt], arrived: Clock) -> generati
     """
     finished = generation_pb2.Finished()
     finished.CopyFrom(answer.finished)
-    finished.usage.CopyFrom(_sum([attempt.finished.usage for attempt in made if attempt.finished is not None]))
+    finished.usage.CopyFrom(sum_of([attempt.finished.usage for attempt in made if attempt.finished is not None]))
     finished.ClearField("confidence")
     if answer.confidence is not None:
         finished.confidence = answer.confidence
@@ -39,8 +40,3 @@ def _attempt(attempt: Attempt) -> generation_pb2.Attempt:
         duration=duration_of(attempt.took_s),
         usage=attempt.finished.usage if attempt.finished is not None else None,
     )
-
-
-def _sum(usages: Sequence[usage_pb2.Usage]) -> usage_pb2.Usage:
-    fields = [field.name for field in usage_pb2.Usage.DESCRIPTOR.fields]
-    return usage_pb2.Usage(**{field: sum(getattr(usage, field) for usage in usages) for field in fields})

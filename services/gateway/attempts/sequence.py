@@ -42,5 +42,6 @@ class Attempts(Answerer):
                         for event in telling.says(attempt, delta):
                             yield event
             attempt = await course.after(attempt, delivered=telling.delivered)
+        ask.standing.unsure = course.answer.unsure
         for event in telling.ends(course.answer, ending(course.answer, course.made, ask.arrived)):
             yield event

@@ -32,10 +32,14 @@ async def look_of(ask: Ask, generation: str) -> Look | None:
     if len(media) != 1 or not media[0].HasField("data"):
         return None
     try:
-        picture = await decode_image(media[0].data, field="media", limits=ImageLimits(), resize=(SIDE, SIDE))
+        picture = await decode_image(media[0].data, field="media", limits=ImageLimits(), resize=_square)
     except InvalidArgument:
         return None
     return Look(ask.tenant, question_of(ask, generation), difference_hash(picture.image))
+
+
+def _square(width: int, height: int) -> tuple[int, int]:
+    return SIDE, SIDE
 
 
 def difference_hash(image: Image.Image) -> int:

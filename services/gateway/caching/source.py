@@ -85,7 +85,7 @@ class CachingSource:
             if error.code is grpc.StatusCode.INVALID_ARGUMENT and self.keep:
                 await self.stores.put(self.key, stored_refusal(error), self.policy.negative_ttl_s)
             raise
-        if self.keep and recording.data is not None:
+        if self.keep and not ask.standing.unsure and recording.data is not None:
             await self.stores.put(self.key, recording.data, self.policy.ttl_s)
             if self.look is not None:
                 self.stores.near.add(self.look, self.key)

@@ -22,3 +22,5 @@ class Fault(StrEnum):
     """The same box with the same label again."""
     LABEL_NOT_ASKED = "label_not_asked"
     """Something was found that was not looked for."""
+    OCR_DISAGREES = "ocr_disagrees"
+    """An OCR engine read another text on the picture, and surely."""

@@ -2,19 +2,27 @@
 
 from collections.abc import Iterator
 
-from chiasm.v1 import embedding_pb2, generation_pb2, media_pb2
+from google.protobuf.message import Message
 
-Request = generation_pb2.GenerateRequest | embedding_pb2.EmbedRequest
+from chiasm.v1 import media_pb2
 
 
-def media_of(request: Request) -> Iterator[tuple[str, media_pb2.Media]]:
-    """Each media, after its field: `messages[0].parts[1].media` or `items[0].media`."""
-    if isinstance(request, embedding_pb2.EmbedRequest):
-        for i, item in enumerate(request.items):
-            if item.HasField("media"):
-                yield f"items[{i}].media", item.media
+def media_of(request: Message) -> Iterator[tuple[str, media_pb2.Media]]:
+    """Each media, wherever in the request, after its field: `messages[0].parts[1].media`, `items[0].media`, `image`."""
+    for field, value in request.ListFields():
+        kind = field.message_type
+        if kind is None or kind.GetOptions().map_entry:
+            continue
+        if not field.is_repeated:
+            yield from _media_in(field.name, value)
+            continue
+        for i, item in enumerate(value):
+            yield from _media_in(f"{field.name}[{i}]", item)
+
+
+def _media_in(name: str, value: Message) -> Iterator[tuple[str, media_pb2.Media]]:
+    if isinstance(value, media_pb2.Media):
+        yield name, value
         return
-    for m, message in enumerate(request.messages):
-        for p, part in enumerate(message.parts):
-            if part.HasField("media"):
-                yield f"messages[{m}].parts[{p}].media", part.media
+    for inner, media in media_of(value):
+        yield f"{name}.{inner}", media

@@ -5,16 +5,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from google.protobuf.message import Message
+
 from chiasm.v1 import errors_pb2, media_pb2
-from services.gateway.media.contents import Request, media_of
+from services.gateway.media.contents import media_of
 from services.gateway.media.failures import not_fetched, not_stored
 from services.gateway.media.fetching import Fetcher
 from services.gateway.media.room import Room
 from services.gateway.media.slots import Slots
 from services.gateway.media.store import MediaStore, digest_of
 from services.runtime.errors import DeadlineExceeded, InvalidArgument, PermissionDenied
+from services.runtime.together import together
 
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=Message)
 
 _OBJECT = "gs://"
 # What a field of bytes adds to its content: tags and lengths, its own and those of the messages around it.
@@ -54,7 +57,7 @@ class Resolver:
         """The request itself where nothing is to be loaded, else a copy of it.
 
         Args:
-            request: a `GenerateRequest` or an `EmbedRequest`, checked.
+            request: checked; its media may be anywhere in it.
             tenant: whose uploads it may name.
             deadline: by the event loop's clock, in seconds.
             may_read: whether a provider may be told to read `bucket/object` for this tenant.
@@ -83,7 +86,14 @@ class Resolver:
                 raise DeadlineExceeded("the media that the request names were not there in time") from None
             raise
 
-    def _room(self, request: Request, wanted: dict[str, list[str]]) -> int:
+    def most_bytes(self, request: Message) -> int:
+        """That the request's media may have once they are loaded."""
+        media = [each for _, each in media_of(request)]
+        named = sum(_source(each) is not None for each in media)
+        loaded = min(named * self._limits.max_media_bytes, self._limits.max_request_bytes)
+        return sum(each.ByteSize() for each in media) + loaded
+
+    def _room(self, request: Message, wanted: dict[str, list[str]]) -> int:
         return self._limits.max_request_bytes - request.ByteSize() - _FIELD_BYTES * sum(map(len, wanted.values()))
 
     async def _load(self, wanted: dict[str, list[str]], tenant: str, room: Room) -> dict[str, bytes]:
@@ -103,22 +113,17 @@ class Resolver:
                     room.take(0, len(data), other)
                 found[source] = data
 
-        try:
-            async with asyncio.TaskGroup() as group:
-                for source, fields in wanted.items():
-                    group.create_task(load(source, *fields))
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        await together(*(load(source, *fields) for source, fields in wanted.items()))
         return found
 
 
-def _check_objects(request: Request, may_read: Callable[[str], bool]) -> None:
+def _check_objects(request: Message, may_read: Callable[[str], bool]) -> None:
     for field, media in media_of(request):
         if media.uri.startswith(_OBJECT) and not may_read(media.uri.removeprefix(_OBJECT)):
             raise PermissionDenied("this `gs://` object is not allowed for this tenant", field=f"{field}.uri")
 
 
-def _wanted(request: Request, max_media: int) -> dict[str, list[str]]:
+def _wanted(request: Message, max_media: int) -> dict[str, list[str]]:
     """The sources to be loaded, each with the fields that name it. Raises InvalidArgument for one that is none."""
     wanted: dict[str, list[str]] = {}
     references = 0

@@ -23,8 +23,8 @@ from services.gateway.media.failures import store_unavailable
 from services.gateway.media.folder import check_space, sweep_staged
 from services.gateway.media.incoming import HEAD_BYTES, Incoming
 from services.gateway.media.room import Room
-from services.runtime import media
 from services.runtime.errors import ChiasmError
+from services.runtime.media_types import picture_type
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,8 @@ def _sha256(data: bytes) -> str:
 
 
 def _mime_type(head: bytes) -> str:
-    return media.sniff(head) or ""
+    file_type = picture_type(head)
+    return file_type.mime_type if file_type else ""
 
 
 @contextmanager

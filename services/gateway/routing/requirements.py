@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from chiasm.v1 import generation_pb2, media_pb2, models_pb2
 from services.gateway.answerer import Ask
-from services.runtime import media
+from services.runtime.media_types import picture_type
 
 # SentencePiece's tokens are about four bytes of most scripts (https://ai.google.dev/gemini-api/docs/tokens). Fewer are
 # reckoned with: a model that is thought too small costs a little more, one that is too small costs the answer.
@@ -89,8 +89,8 @@ def _modality(mime_type: str) -> int | None:
 def _sniffed(data: bytes) -> str:
     """What the first bytes say, as finely as routing needs it; empty where they say nothing."""
     head = data[:1024]
-    if picture := media.sniff(head):
-        return picture
+    if picture := picture_type(head):
+        return picture.mime_type
     if b"%PDF-" in head:  # readers accept a header within the first KiB
         return "application/pdf"
     if head[4:8] == b"ftyp":  # https://mp4ra.org/registered-types/brands

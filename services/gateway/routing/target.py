@@ -12,15 +12,12 @@ import grpc
 
 from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
 from services.gateway.config import GatewaySettings
+from services.gateway.served_models import only_busy, served_models
 from services.runtime.boundary import Upstream
 from services.runtime.channel import open_channel
 from services.runtime.telemetry import traced_metadata
 
 logger = logging.getLogger(__name__)
-
-LIST_TIMEOUT_S = 5.0
-# Said by a server that is there, but has more to do than it can.
-_BUSY = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class Circuit(Protocol):
@@ -94,10 +91,10 @@ class Target:
         """Keep `models` up to date for ever; sets `changed` when another set of them is ready."""
         while True:
             try:
-                listed = await self._list()
+                listed = await served_models(self._models)
             except grpc.aio.AioRpcError as error:
                 logger.debug("target does not answer", extra={"target": self.address, "status": error.code().name})
-                ready = self.models if error.code() in _BUSY else {}
+                ready = self.models if only_busy(error) else {}
             else:
                 self.known |= listed
                 # What servers of questions tell as each model's load is the whole server's.
@@ -109,16 +106,6 @@ class Target:
                 changed.set()
             self.models = ready
             await asyncio.sleep(self._refresh_s)
-
-    async def _list(self) -> dict[str, models_pb2.Model]:
-        models: dict[str, models_pb2.Model] = {}
-        request = models_pb2.ListModelsRequest()
-        while True:
-            page = await self._models.ListModels(request, timeout=LIST_TIMEOUT_S)
-            models |= {model.name: model for model in page.models}
-            if not page.next_page_token:
-                return models
-            request.page_token = page.next_page_token
 
     async def stream(
         self,

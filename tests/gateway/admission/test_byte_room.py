@@ -1,5 +1,6 @@
 """Room for bytes: bounded, more of it for those with the higher priority, and some of it for each tenant."""
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from services.gateway.admission.byte_room import ByteRoom
 from services.gateway.admission.priority import Priority
 from services.gateway.policy import AdmissionPolicy
-from services.runtime.errors import InvalidArgument, Overloaded
+from services.runtime.errors import DeadlineExceeded, InvalidArgument, Overloaded
 
 
 def room(most: int) -> ByteRoom:
@@ -82,3 +83,66 @@ def test_whoever_comes_and_goes_there_are_never_more_bytes_than_the_bound(
         elif inside:
             inside.pop(action % len(inside))[1].close()
         assert at.bytes == sum(size for size, _ in inside) <= 20
+
+
+async def test_who_waits_is_let_in_in_order_and_a_tenant_that_has_its_part_keeps_no_other_waiting() -> None:
+    at, order = room(1_000), []
+    loop = asyncio.get_running_loop()
+
+    async def wait(name: str, tenant: str, size: int) -> None:
+        async with at.held_in_turn(tenant, size, Priority.LOW, loop.time() + 60, field="items[0].media"):
+            order.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        with at.held("greedy", 380, Priority.LOW), at.held("other", 390, Priority.LOW):
+            for name, tenant, size in (
+                ("has its part", "greedy", 1),
+                ("small", "a", 5),
+                ("large", "b", 300),
+                ("after it", "a", 5),
+                ("of no bytes", "a", 0),
+            ):
+                group.create_task(wait(name, tenant, size))
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert order == ["has its part", "small", "of no bytes"]
+    assert order[3:] == ["large", "after it"]
+    assert at.bytes == at.waiting == 0
+
+
+async def test_a_wait_ends_with_its_deadline_or_its_task_and_leaves_no_trace() -> None:
+    at = room(10)
+    now = asyncio.get_running_loop().time()
+    with at.held("a", 10, Priority.NORMAL):
+        with pytest.raises(DeadlineExceeded):
+            async with at.held_in_turn("b", 5, Priority.LOW, now, field="image"):
+                pass
+        left = asyncio.ensure_future(at.held_in_turn("b", 5, Priority.LOW, now + 60, field="image").__aenter__())
+        await asyncio.sleep(0)
+        assert at.waiting == 1
+        left.cancel()
+        await asyncio.wait({left})
+        assert at.waiting == 0
+    assert at.bytes == 0
+
+
+async def test_only_so_many_wait_and_what_turns_out_smaller_makes_room() -> None:
+    policy = AdmissionPolicy(max_bytes=100, max_waiting=1)
+    at = ByteRoom(lambda: policy)
+    deadline = asyncio.get_running_loop().time() + 60
+
+    async def wait() -> None:
+        async with at.held_in_turn("b", 40, Priority.LOW, deadline, field="image"):
+            pass
+
+    async with at.held_in_turn("a", 80, Priority.LOW, deadline, field="image") as resize:
+        first = asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await wait()
+        resize(10)
+        await first
+        with pytest.raises(InvalidArgument):
+            resize(101)
+        assert at.bytes == 10
+    assert at.bytes == 0

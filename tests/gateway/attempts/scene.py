@@ -109,6 +109,10 @@ class Scene:
     candidates: list[ScriptedCandidate] = field(default_factory=list)
     observed: list[tuple[str, Outcome]] = field(default_factory=list)
     least_confidence: float = 0.0
+    may_judge: asyncio.Event | None = None
+    """Judging waits for it, where there is one."""
+    judging: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while an answer is judged."""
 
     def candidate(self, model: str, *scripts: Script, address: str = "", cost: int = 100) -> ScriptedTarget:
         target = ScriptedTarget(address or f"{model}:1", lambda: self.policy, *scripts)
@@ -122,7 +126,15 @@ class Scene:
     def observe(self, candidate: ScriptedCandidate, outcome: Outcome) -> None:
         self.observed.append((candidate.target.address, outcome))
 
-    def judge(self, candidate, ask: Ask, said: generation.Delta, finished: generation.Finished) -> SimpleNamespace:
+    async def judge(
+        self, candidate: ScriptedCandidate, ask: Ask, said: generation.Delta, finished: generation.Finished
+    ) -> SimpleNamespace:
+        self.judging.set()
+        try:
+            if self.may_judge is not None:
+                await self.may_judge.wait()
+        finally:
+            self.judging.clear()
         confidence = finished.confidence / 2
         return SimpleNamespace(confidence=confidence, sure=confidence >= self.least_confidence)
 

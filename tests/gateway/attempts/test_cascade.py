@@ -1,11 +1,14 @@
 """Escalations: second opinions where an answer is not sure enough."""
 
+import asyncio
+
 import pytest
 
 from services.gateway.policy import CascadePolicy, Policy
 from services.runtime.errors import ChiasmError, InvalidArgument, Unavailable
 from tests.gateway.attempts.scene import (
     Scene,
+    Script,
     answering,
     delta,
     finished,
@@ -147,3 +150,44 @@ async def test_the_second_may_be_preferred_for_an_answer_that_is_empty() -> None
     scene.candidate("small", saying(started(), finished()))
     scene.candidate("large", answering("two", confidence=0.1))
     assert read(await scene.told()) == ["started 1 models/large", "two", "finished STOP"]
+
+
+@pytest.mark.parametrize(
+    ("share", "second", "unsure"),
+    [
+        (1, LARGE, False),
+        (1, answering("two", confidence=0.3), True),
+        (1, saying(started(), Unavailable("away")), True),
+        (0, LARGE, True),
+    ],
+    ids=["sure", "as unsure", "away", "no budget"],
+)
+async def test_who_asked_learns_whether_the_answer_was_settled_for(share: float, second: Script, unsure: bool) -> None:
+    scene = scene_of(escalation_share=share)
+    scene.candidate("small", SMALL)
+    scene.candidate("large", second)
+    ask = question()
+    assert [event async for event in scene.layer().events(ask)]
+    assert ask.standing.unsure is unsure
+
+
+async def test_what_was_said_is_told_before_it_is_judged_and_judging_ends_with_its_caller() -> None:
+    scene = scene_of()
+    scene.may_judge = never()
+    small = scene.candidate("small", SMALL)
+    large = scene.candidate("large", LARGE)
+    told: list[str] = []
+
+    async def call() -> None:
+        async for event in scene.layer().events(question()):
+            told.extend(read([event]))
+
+    calling = asyncio.create_task(call())
+    await asyncio.wait_for(scene.judging.wait(), 5)
+    assert told == ["started 1 models/small", "one"]
+    assert (small.at_work, small.closed) == (0, 1)
+    calling.cancel()
+    await asyncio.wait([calling])
+    assert calling.cancelled()
+    assert not scene.judging.is_set()
+    assert large.asked == []

@@ -107,6 +107,39 @@ async def test_who_wants_nothing_stored_neither_uses_nor_leaves_nor_joins_an_ans
     await asyncio.gather(*calls)
 
 
+async def test_an_answer_that_was_settled_for_is_shared_by_its_flight_and_not_stored(
+    replicas: Replicas, inner: Answering
+) -> None:
+    async def unsure(ask: Ask) -> Events:
+        yield started()
+        yield delta("two circles")
+        await inner.go.wait()
+        ask.standing.unsure = len(inner.asks) == 1
+        yield finished()
+
+    heard = asyncio.Barrier(4)
+
+    async def listen(layer: Answerer) -> None:
+        async for event in layer.events(ask()):
+            if event.HasField("delta"):
+                await heard.wait()
+
+    one, two = replicas.make(inner), replicas.make(inner)
+    inner.script = unsure
+    inner.go.clear()
+    calls = [asyncio.create_task(listen(layer)) for layer in (one, one, two)]
+    async with asyncio.timeout(20):
+        await heard.wait()
+        inner.go.set()
+        await asyncio.gather(*calls)
+    await landed()
+    assert len(inner.asks) == 1
+    await answered(one, ask())
+    assert len(inner.asks) == 2
+    await answered(two, ask())
+    assert len(inner.asks) == 2  # the second was sure
+
+
 async def test_who_wants_a_fresh_answer_gets_one_and_leaves_it_to_others(replicas: Replicas, inner: Answering) -> None:
     async def three(ask: Ask) -> Events:
         for event in (started(), delta("three"), finished()):

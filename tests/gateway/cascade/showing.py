@@ -53,7 +53,7 @@ async def shown(small: str, large: str, dev: Suite, test: Suite, folder: Path) -
     policy = folder / "policy.yaml"
     policy.write_text(POLICY)
     write_cascades(policy, paired, fitted.cascades)
-    async with _gateway(policy, folder, small, large) as address:
+    async with gateway(policy, folder, small, large) as address:
         cascade = await _evaluated(test, address, folder / "cascade")
     return Shown(small_dev, await _evaluated(test, large, folder / "always-large"), cascade)
 
@@ -71,7 +71,8 @@ async def _evaluated(suite: Suite, address: str, out: Path) -> Report:
 
 
 @asynccontextmanager
-async def _gateway(policy: Path, logs: Path, *targets: str) -> AsyncIterator[str]:
+async def gateway(policy: Path, logs: Path, *targets: str) -> AsyncIterator[str]:
+    """Serves the models at `targets`, one each, by a policy's file; its address."""
     environment = {
         "CHIASM_GATEWAY_TARGETS": ",".join(targets),
         "CHIASM_GATEWAY_POLICY_FILE": str(policy),

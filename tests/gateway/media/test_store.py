@@ -17,8 +17,8 @@ from services.gateway.media.incoming import incoming
 from services.gateway.media.room import Room
 from services.gateway.media.store import MediaStore, StoredMedia, digest_of
 from services.runtime.errors import InvalidArgument, Unavailable
-from tests.gateway.media.s3_server import BUCKET, s3_server
 from tests.gateway.media.web import PNG
+from tests.s3_server import BUCKET, s3_server
 
 HOUR = timedelta(hours=1)
 AT_ONCE = timedelta()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ def test_an_empty_file_is_the_default(tmp_path: Path, text: str) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(text)
     assert load(path).policy == Policy()
+
+
+def test_what_a_check_needs_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, text = tmp_path / "policy.yaml", "cascade:\n  escalation_share: 0.1\n  ocr_agreement: {similarity: 0.9}\n"
+    path.write_text(text)
+    assert load(path).policy.cascade.ocr_agreement.similarity == 0.9
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    assert problems(path, text) == [
+        "3: cascade.ocr_agreement: rapidocr must be installed: pip install 'chiasm[gateway-ocr]'"
+    ]
 
 
 def test_every_fault_is_named_with_its_line(tmp_path: Path) -> None:

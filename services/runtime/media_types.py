@@ -1,20 +1,15 @@
-"""Which media Gemini takes, told from a file's first bytes.
-
-https://ai.google.dev/gemini-api/docs/image-understanding, /video-understanding, /audio and /document-processing.
-GIF, AVIF, TIFF, BMP and text files are not among them.
-"""
+"""What a media file is, told from its first bytes; other files, such as AVIF, TIFF, BMP and texts, are none here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-
-from services.runtime import media
 
 
 class Kind(Enum):
     """How a file's header is read."""
 
     IMAGE = "image"
+    """A picture that is decoded here."""
     HEIF = "heif"
     PDF = "pdf"
     STREAMS = "streams"
@@ -23,17 +18,22 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class FileType:
-    """A type of file that Gemini takes."""
+    """A type of media file."""
 
     kind: Kind
     mime_type: str
-    """What it is sent as; of a file of streams, when it has pictures."""
+    """What it is called, as Gemini does; of a file of streams, when it has pictures."""
     audio_mime_type: str = ""
-    """What a file of streams without pictures is sent as; empty where there is no such file."""
+    """What a file of streams without pictures is called; empty where there is no such file."""
     demuxer: str = ""
     """FFmpeg's reader of a file of streams. Left to guess, it would follow a playlist to wherever that leads."""
     aliases: frozenset[str] = frozenset()
     """Other names that callers have for it."""
+
+    @property
+    def pillow_format(self) -> str:
+        """Pillow's name of the type of a picture that is decoded here."""
+        return self.mime_type.removeprefix("image/").upper()
 
     def is_called(self, mime_type: str) -> bool:
         """Whether `mime_type`, as a caller states it, is a name of this type; parameters and case do not matter."""
@@ -45,11 +45,10 @@ def _streams(demuxer: str, mime_type: str, audio_mime_type: str, *aliases: str) 
     return FileType(Kind.STREAMS, mime_type, audio_mime_type, demuxer, frozenset(aliases))
 
 
-_PICTURES = {
-    "image/png": FileType(Kind.IMAGE, "image/png"),
-    "image/jpeg": FileType(Kind.IMAGE, "image/jpeg", aliases=frozenset({"image/jpg"})),
-    "image/webp": FileType(Kind.IMAGE, "image/webp"),
-}
+_PNG = FileType(Kind.IMAGE, "image/png")
+_JPEG = FileType(Kind.IMAGE, "image/jpeg", aliases=frozenset({"image/jpg"}))
+_WEBP = FileType(Kind.IMAGE, "image/webp")
+_GIF = FileType(Kind.IMAGE, "image/gif")
 _HEIC = FileType(Kind.HEIF, "image/heic", aliases=frozenset({"image/heif"}))
 _HEIF = FileType(Kind.HEIF, "image/heif", aliases=frozenset({"image/heic"}))
 _PDF = FileType(Kind.PDF, "application/pdf", aliases=frozenset({"application/x-pdf"}))
@@ -69,13 +68,15 @@ _OGG = _streams("ogg", "video/ogg", "audio/ogg", "application/ogg", "audio/opus"
 _FLAC = _streams("flac", "", "audio/flac", "audio/x-flac")
 _AIFF = _streams("aiff", "", "audio/aiff", "audio/x-aiff")
 
-TAKEN = "PNG, JPEG, WebP, HEIC, HEIF, PDF, MP4, MOV, WebM, MKV, AVI, MPEG, WAV, MP3, AAC, OGG, FLAC, M4A, AIFF"
-
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 _HEIF_BRANDS = (b"mif1", b"msf1", b"heif")
 _TS_PACKET = 188  # https://en.wikipedia.org/wiki/MPEG_transport_stream
 
 _SIGNATURES: tuple[tuple[FileType, Callable[[bytes], bool]], ...] = (
+    (_PNG, lambda head: head.startswith(b"\x89PNG\r\n\x1a\n")),
+    (_JPEG, lambda head: head.startswith(b"\xff\xd8\xff")),
+    (_WEBP, lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP"),
+    (_GIF, lambda head: head[:6] in (b"GIF87a", b"GIF89a")),
     # Readers accept a PDF whose header is within the first KiB.
     (_PDF, lambda head: b"%PDF-" in head[:1024]),
     (_WEBM, lambda head: head.startswith(b"\x1aE\xdf\xa3") and b"webm" in head[:64]),
@@ -96,12 +97,16 @@ _SIGNATURES: tuple[tuple[FileType, Callable[[bytes], bool]], ...] = (
 
 
 def sniff(data: bytes) -> FileType | None:
-    """The type that the first bytes say, or None where it is none that Gemini takes."""
-    if picture := media.sniff(data):
-        return _PICTURES.get(picture)
+    """The type that the first bytes say, or None where it is none of these."""
     if data[4:8] == b"ftyp":
         return _iso_type(data)
     return next((file_type for file_type, matches in _SIGNATURES if matches(data[:1024])), None)
+
+
+def picture_type(data: bytes) -> FileType | None:
+    """As `sniff`, of a picture that is decoded here; None of anything else."""
+    file_type = sniff(data)
+    return file_type if file_type is not None and file_type.kind is Kind.IMAGE else None
 
 
 def _iso_type(data: bytes) -> FileType | None:

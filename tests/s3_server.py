@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-BUCKET = "media"
+BUCKET = "chiasm"
 START_S = 60
 _WEED = Path(sys.executable).parent / "weed"
 _KEY, _SECRET = "chiasm", "of-a-test"

@@ -1,0 +1,43 @@
+"""What goes wrong with the storage, as callers are told."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chiasm.v1.errors_pb2 import ERROR_REASON_COLLECTION_NOT_FOUND, ERROR_REASON_INDEX_UNAVAILABLE
+from services.runtime.errors import NotFound, Unavailable
+
+logger = logging.getLogger(__name__)
+
+# What LanceDB raises: it has no errors of its own, and pyarrow's descend from these.
+STORAGE_ERRORS = (OSError, RuntimeError, ValueError)
+
+_MAX_LOGGED = 300
+
+
+@contextmanager
+def storage_failures() -> Iterator[None]:
+    """Around calls of LanceDB: what it says names paths and addresses, and is for the log alone."""
+    try:
+        yield
+    except STORAGE_ERRORS as error:
+        logger.error("the index's storage failed: %s", first_line(error))
+        raise index_unavailable() from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:_MAX_LOGGED]
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether another writer was first, so that the same may fare better when tried again."""
+    text = str(error).lower()
+    return "conflict" in text or "concurrent" in text or "contention" in text
+
+
+def index_unavailable() -> Unavailable:
+    return Unavailable("the index's storage cannot be reached now", reason=ERROR_REASON_INDEX_UNAVAILABLE)
+
+
+def collection_not_found(name: str) -> NotFound:
+    return NotFound(f"there is no collections/{name}", reason=ERROR_REASON_COLLECTION_NOT_FOUND)

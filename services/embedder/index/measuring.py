@@ -1,0 +1,106 @@
+"""How well an index finds what there is, and how much of it must be searched for that."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+from lancedb import AsyncTable
+
+from services.embedder.index.effort import CANDIDATES, Effort, Reach
+from services.embedder.index.entries import CollectionSpec
+from services.embedder.index.finding import Finder, maxsim
+from services.embedder.index.rows import unpack
+from services.embedder.index.schema import LIVE, VECTOR, VECTORS
+from services.embedder.models.model import Vectors
+
+SAMPLES, LATE_SAMPLES = 40, 8
+"""Entries whose nearest are looked for; of late interaction one asks with LATE_VECTORS of its vectors."""
+LATE_VECTORS = 16
+DEPTHS = (10, 40, 160, 640)
+NOISE = 0.75
+"""How far a sample is moved before it asks, of its length: a query is like what it finds, and not the same."""
+TARGET = 0.995
+"""Recall that the least effort must reach; what is promised is 0.99."""
+
+MAX_CANDIDATES = 1_600
+
+_SCAN_ROWS = 4_096
+_LATE_SCAN_ROWS = 256
+
+
+async def measure(
+    table: AsyncTable, spec: CollectionSpec, asked: Sequence[Vectors], *, partitions: int, trained: int
+) -> Effort:
+    """`table` stands at one version, of 10 entries or more. `asked` are queries beside the samples:
+    what is asked by text lies elsewhere than pictures do. Raises what LanceDB raises.
+    """
+    rows = await table.count_rows()
+    depths = [depth for depth in DEPTHS if depth == DEPTHS[0] or (depth * 10 <= rows and not spec.late_interaction)]
+    queries = [*await _samples(table, spec, rows), *asked]
+    nearest = await _nearest(table, spec, queries, depths[-1])
+    finder = Finder(table, spec)
+
+    async def recall(depth: int, probes: int) -> float:
+        reach = Reach(probes, candidates)
+        found = [await finder.by_meaning(query, "", depth, exact=False, reach=reach) for query in queries]
+        pairs = zip(found, nearest, strict=True)
+        return float(np.mean([len({each.row for each in hits} & set(ids[:depth])) / depth for hits, ids in pairs]))
+
+    candidates = CANDIDATES
+    best = await recall(DEPTHS[0], partitions)
+    while spec.late_interaction and best < TARGET and candidates < MAX_CANDIDATES:
+        candidates *= 2
+        best = await recall(DEPTHS[0], partitions)
+    probes: dict[int, int] = {}
+    least = 1
+    for depth in depths:
+        while (reached := await recall(depth, least)) < min(TARGET, best) and least < partitions:
+            least = min(2 * least, partitions)
+        probes[depth] = least
+        if depth == DEPTHS[0]:
+            best = reached
+    return Effort(probes, candidates, best, datetime.now(UTC), trained, rows)
+
+
+async def _samples(table: AsyncTable, spec: CollectionSpec, rows: int) -> list[Vectors]:
+    chosen = np.random.default_rng()
+    offsets = chosen.choice(rows, min(rows, LATE_SAMPLES if spec.late_interaction else SAMPLES), replace=False)
+    column = VECTORS if spec.late_interaction else VECTOR
+    taken = (
+        (await table.take_offsets(sorted(offsets.tolist())).select([column]).to_arrow())
+        .column(column)
+        .drop_null()
+        .to_pylist()
+    )
+    if not spec.late_interaction:
+        return [_moved(np.array(vector, np.float32), chosen) for vector in taken]
+    pages = [unpack([packed], spec)[0] for packed in taken]
+    picked = [page[chosen.choice(len(page), min(len(page), LATE_VECTORS), replace=False)] for page in pages]
+    return [_moved(vectors, chosen) for vectors in picked]
+
+
+def _moved(vectors: Vectors, chosen: np.random.Generator) -> Vectors:
+    noise = chosen.standard_normal(vectors.shape, np.float32) * np.float32(NOISE / np.sqrt(vectors.shape[-1]))
+    moved = vectors + noise
+    return moved / np.linalg.norm(moved, axis=-1, keepdims=True)
+
+
+async def _nearest(table: AsyncTable, spec: CollectionSpec, queries: Sequence[Vectors], depth: int) -> list[list[int]]:
+    """Of each query the ids of the `depth` nearest rows, nearest first; all rows are read once, a block at a time."""
+    late = spec.late_interaction
+    ids, scores = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
+    scan = table.query().where(LIVE).select([VECTORS if late else VECTOR]).with_row_id()
+    async for batch in await scan.to_batches(max_batch_length=_LATE_SCAN_ROWS if late else _SCAN_ROWS):
+        values, rows = batch.column(0), batch.column("_rowid").to_numpy()
+        if late:
+            packed = values.to_pylist()
+            block = await asyncio.to_thread(lambda: np.stack([maxsim(q, packed, spec) for q in queries]))  # noqa: B023
+        else:
+            vectors = values.flatten().to_numpy().reshape(-1, spec.dimensions)
+            block = await asyncio.to_thread(np.matmul, np.stack(queries), vectors.T.astype(np.float32, copy=False))
+        scores = np.concatenate([scores, block], axis=1)
+        ids = np.concatenate([ids, np.broadcast_to(rows, block.shape)], axis=1)
+        order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
+        scores, ids = np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
+    return ids.tolist()

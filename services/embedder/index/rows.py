@@ -1,0 +1,120 @@
+"""Entries as a table's rows, and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from services.embedder.index.entries import CollectionSpec, Entry, EntryKind, Hit
+from services.embedder.index.fields import from_stored, to_stored
+from services.embedder.index.schema import COARSE, COARSE_FACTOR, VECTOR, VECTORS, schema_of
+from services.embedder.models.model import Vectors
+from services.embedder.vectors.pooling import pool
+from services.embedder.vectors.precision import Precision, Quantized, quantize, restore
+from services.runtime.errors import Internal
+
+FACTS = "facts"
+"""What a hit is made of, in one value: an object store is asked once, and not once a column."""
+
+
+def rows_of(entries: Sequence[Entry], spec: CollectionSpec) -> pa.Table:
+    """All of one document. Raises Internal where vectors are not as the spec has them."""
+    return pa.Table.from_pylist([_row(entry, len(entries), spec) for entry in entries], schema=schema_of(spec))
+
+
+def absent_rows(absent: Sequence[tuple[str, int]], spec: CollectionSpec) -> pa.Table:
+    """A row without content for each document and part: no search finds it."""
+    rows = [{"document_id": document_id, "part": part} for document_id, part in absent]
+    return pa.Table.from_pylist(rows, schema=schema_of(spec))
+
+
+def hit_of(row: Mapping[str, object], score: float, spec: CollectionSpec) -> Hit:
+    facts = json.loads(row[FACTS])
+    types = {field.name: field.type for field in spec.fields}
+    return Hit(
+        document_id=facts["document_id"],
+        part=facts["part"],
+        kind=EntryKind(facts["kind"]),
+        score=score,
+        text=facts["text"],
+        metadata={name: from_stored(value, types[name]) for name, value in facts["metadata"].items()},
+        page=facts["page"],
+        start_s=facts["start_s"],
+        end_s=facts["end_s"],
+        picture=row.get("picture"),
+        width=facts["width"],
+        height=facts["height"],
+    )
+
+
+def pack(vectors: Vectors, precision: Precision) -> bytes:
+    """[vectors, dimensions] as they are kept: the numbers, then the scales where there are."""
+    quantized = quantize(vectors, precision)
+    scales = b"" if quantized.scales is None else quantized.scales.astype("<f4").tobytes()
+    return np.ascontiguousarray(quantized.numbers).tobytes() + scales
+
+
+def unpack(packed: Sequence[bytes], spec: CollectionSpec) -> tuple[Vectors, np.ndarray]:
+    """Several entries' vectors one after the other, [vectors, dimensions], and where each entry's begin."""
+    parts = [_quantized(each, spec) for each in packed]
+    scales = None
+    if spec.precision is Precision.INT8:
+        scales = np.concatenate([part.scales for part in parts])
+    together = Quantized(np.concatenate([part.numbers for part in parts]), scales)
+    counts = [len(part.numbers) for part in parts]
+    return restore(together, spec.precision, spec.dimensions), np.cumsum([0, *counts[:-1]])
+
+
+def _quantized(packed: bytes, spec: CollectionSpec) -> Quantized:
+    match spec.precision:
+        case Precision.BINARY:
+            return Quantized(np.frombuffer(packed, np.uint8).reshape(-1, -(-spec.dimensions // 8)))
+        case Precision.INT8:
+            count = len(packed) // (spec.dimensions + 4)
+            numbers = np.frombuffer(packed, np.int8, count * spec.dimensions).reshape(count, -1)
+            return Quantized(numbers, np.frombuffer(packed, "<f4", count, count * spec.dimensions))
+        case Precision.FLOAT16:
+            return Quantized(np.frombuffer(packed, "<f2").reshape(-1, spec.dimensions))
+        case Precision.FLOAT32:
+            return Quantized(np.frombuffer(packed, "<f4").reshape(-1, spec.dimensions))
+
+
+def _row(entry: Entry, parts: int, spec: CollectionSpec) -> dict[str, object]:
+    _check(entry.vectors, spec)
+    metadata = {name: to_stored(value) for name, value in entry.metadata.items()}
+    row = {
+        "document_id": entry.document_id,
+        "part": entry.part,
+        "digest": entry.digest,
+        "parts": parts,
+        "text": entry.text,
+        FACTS: _facts(entry, metadata),
+        "picture": entry.picture,
+    } | {field.column: metadata.get(field.name) for field in spec.fields}
+    if spec.late_interaction:
+        coarse = pool(entry.vectors, COARSE_FACTOR).astype(np.float16)
+        return row | {COARSE: list(coarse), VECTORS: pack(entry.vectors, spec.precision)}
+    return row | {VECTOR: quantize(entry.vectors, spec.precision).numbers}
+
+
+def _facts(entry: Entry, metadata: Mapping[str, object]) -> bytes:
+    facts = {
+        "document_id": entry.document_id,
+        "part": entry.part,
+        "kind": entry.kind,
+        "text": entry.text,
+        "metadata": metadata,
+        "page": entry.page,
+        "start_s": entry.start_s,
+        "end_s": entry.end_s,
+        "width": entry.width,
+        "height": entry.height,
+    }
+    return json.dumps(facts, ensure_ascii=False).encode()
+
+
+def _check(vectors: Vectors, spec: CollectionSpec) -> None:
+    dimensions = 2 if spec.late_interaction else 1
+    if vectors.ndim != dimensions or vectors.shape[-1] != spec.dimensions or not np.isfinite(vectors).all():
+        raise Internal(f"vectors of shape {vectors.shape} for a collection of {spec.dimensions} dimensions")

@@ -1,0 +1,1 @@
+"""Embedders behind the gateway: vectors, search and classification, passed on to them."""

@@ -1,0 +1,172 @@
+"""The embedder's index: 100,000 vectors with filters; pages of several vectors as they grow; replicas over S3."""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from evals.figures import Figure
+from services.embedder.index.collection import Collection
+from services.embedder.index.effort import Effort
+from services.embedder.index.entries import CollectionSpec, Entry, Query
+from services.embedder.index.filters import Comparison, Condition, Filter
+from services.embedder.index.keeper import RETRAINED_QUIET
+from services.embedder.index.schema import searched_column
+from services.embedder.models.model import Vectors
+from tests.embedder.index.making import LATE_SPEC, SPEC, catalogue, clustered, entry, unit
+from tests.embedder.index.sharing import share
+from tests.s3_server import BUCKET, s3_server
+from tests.shows.growth_chart import Growth, draw
+from tests.shows.page_world import DIMENSIONS as PAGE_DIMENSIONS
+from tests.shows.page_world import PageWorld
+
+RESULTS = Path(__file__).parents[2] / "bench/results"
+
+ENTRIES, DIMENSIONS = 100_000, 768
+QUERIES, WARM_UP = 100, 10
+YEARS, FILTERED = 100, (30, 10, 1)
+"""Years that the entries have, and how many of them a filter lets pass."""
+
+PAGES = (10_000, 30_000, 100_000)
+PAGE_QUERIES = 30
+DOCUMENTS, KILL_AFTER = 100, 100
+
+_BLOCK = 1_000
+_READY_TIMEOUT_S = 1_800
+
+
+async def clustered_vectors() -> list[Figure]:
+    """100,000 x 768 around 100 centres, with filters and without: recall and latency"""
+    vectors = clustered(ENTRIES + QUERIES, DIMENSIONS, 1, centres=100)
+    recall, p50, p99 = await _searched("clustered", vectors[:ENTRIES], vectors[ENTRIES:])
+    return [
+        Figure("index_100k_recall_at_10", recall, ">=", 0.99),
+        Figure("index_100k_p50_ms", p50, "<", 5),
+        Figure("index_100k_p99_ms", p99, "<", 20),
+    ]
+
+
+async def uniform_vectors() -> list[Figure]:
+    """the same with vectors of no structure at all, the hardest case: all are nearly as far"""
+    vectors = unit(np.random.default_rng(1).normal(size=(ENTRIES + QUERIES, DIMENSIONS)))
+    recall, _, _ = await _searched("uniform", vectors[:ENTRIES], vectors[ENTRIES:])
+    return [Figure("index_100k_uniform_recall_at_10", recall, ">=", 0.99)]
+
+
+async def pages() -> list[Figure]:
+    """pages of 32 vectors, from 10,000 to 100,000: recall against exact MaxSim, latency, bytes on disk"""
+    growth = [await _grown(count) for count in PAGES]
+    await asyncio.to_thread(draw, growth, RESULTS / "pages.svg")
+    return [Figure(f"index_pages_{each.pages}_recall_at_10", each.recall, ">=", 0.95) for each in growth]
+
+
+async def replicas() -> list[Figure]:
+    """two replicas over one S3 bucket write at once, one is killed in its midst; a third finds what was stored"""
+    with tempfile.TemporaryDirectory() as folder, s3_server(Path(folder)) as environment:
+        shared = await share(f"s3://{BUCKET}/index", DOCUMENTS, KILL_AFTER, environment)
+    return [
+        Figure("index_replicas_documents_acknowledged", shared.acknowledged, "==", 2 * DOCUMENTS),
+        Figure("index_replicas_documents_lost", shared.lost, "==", 0),
+        Figure("index_replicas_documents_torn", shared.torn, "==", 0),
+    ]
+
+
+async def _searched(name: str, vectors: Vectors, queries: Vectors) -> tuple[float, float, float]:
+    """Recall at 10, and the latency's p50 and p99 in ms, over queries without and with filters."""
+    spec = replace(SPEC, dimensions=DIMENSIONS)
+    years = np.arange(len(vectors)) % YEARS
+    documents = ([entry(str(i), vectors[i], metadata={"year": int(years[i])})] for i in range(len(vectors)))
+    scores = queries @ vectors.T
+    found, latencies_ms = [], []
+    async with _filled(spec, documents) as (collection, _):
+        for years_let_pass in (YEARS, *FILTERED):
+            filter = None if years_let_pass == YEARS else _first_years(years_let_pass)
+            best = np.argsort(-np.where(years < years_let_pass, scores, -2), axis=1)[:, :10]
+            took_ms, recalls = [], []
+            for query, nearest in zip(queries, best, strict=True):
+                began = time.perf_counter()
+                hits = await collection.search(Query(query, None, 10, filter=filter))
+                took_ms.append((time.perf_counter() - began) * 1e3)
+                recalls.append(len({int(hit.document_id) for hit in hits} & set(nearest.tolist())) / 10)
+            _tell(f"{name}, {years_let_pass} of {YEARS} years", np.mean(recalls), took_ms[WARM_UP:])
+            found += recalls
+            latencies_ms += took_ms[WARM_UP:]
+    p50, p99 = np.percentile(latencies_ms, [50, 99])
+    return round(float(np.mean(found)), 4), round(p50, 1), round(p99, 1)
+
+
+async def _grown(count: int) -> Growth:
+    spec = replace(LATE_SPEC, dimensions=PAGE_DIMENSIONS)
+    world = PageWorld(count)
+    queries = world.queries(PAGE_QUERIES)
+    best = await asyncio.to_thread(world.nearest, queries, 10)
+    documents = ([entry(str(i), page)] for block in world.blocks() for i, page in block)
+    took_ms, recalls = [], []
+    async with _filled(spec, documents) as (collection, folder):
+        for query, nearest in zip(queries, best, strict=True):
+            began = time.perf_counter()
+            hits = await collection.search(Query(query, None, 10))
+            took_ms.append((time.perf_counter() - began) * 1e3)
+            recalls.append(len({int(hit.document_id) for hit in hits} & set(nearest)) / 10)
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    _tell(f"{count} pages", np.mean(recalls), took_ms[WARM_UP:])
+    p50, p99 = np.percentile(took_ms[WARM_UP:], [50, 99])
+    return Growth(count, round(float(np.mean(recalls)), 3), p50, p99, size)
+
+
+@asynccontextmanager
+async def _filled(spec: CollectionSpec, documents: Iterable[list[Entry]]) -> AsyncIterator[tuple[Collection, Path]]:
+    """A collection that has the documents, all of them in its index, with nothing left for maintenance to do."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with catalogue(folder, index_maintenance_s=1) as replica:
+            collection = await replica.create("show", spec)
+            began = time.monotonic()
+            maintenance = asyncio.create_task(replica.run())
+            for block in _blocks(documents):
+                await collection.put(block)
+            stored_s = time.monotonic() - began
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                while not await _settled(collection):  # noqa: ASYNC110 - maintenance tells nobody
+                    await asyncio.sleep(1)
+            maintenance.cancel()
+            with suppress(asyncio.CancelledError):
+                await maintenance
+            indexed_s = time.monotonic() - began - stored_s
+            state = await collection.state()
+            told = f"{state.entries} stored in {stored_s:.0f} s, indexed in {indexed_s:.0f} s"
+            print(f"  {told}, measured recall {state.recall:.3f}", file=sys.stderr, flush=True)
+            yield collection, Path(folder)
+
+
+async def _settled(collection: Collection) -> bool:
+    """Whether all is in the index, which was trained on nearly all of it, and measured since."""
+    state = await collection.state()
+    effort = Effort.of(await collection.table.schema(), searched_column(collection.spec))
+    if state.unindexed or effort is None or not effort.probes:
+        return False
+    return effort.entries == state.entries < effort.trained * RETRAINED_QUIET
+
+
+def _blocks(documents: Iterable[list[Entry]]) -> Iterator[list[list[Entry]]]:
+    documents = iter(documents)
+    while block := list(islice(documents, _BLOCK)):
+        yield block
+
+
+def _first_years(count: int) -> Filter:
+    return ((Condition("year", Comparison.LESS, (count,)),),)
+
+
+def _tell(what: str, recall: float, took_ms: Sequence[float]) -> None:
+    p50, p99 = np.percentile(took_ms, [50, 99])
+    print(f"  {what}: recall {recall:.3f}, p50 {p50:.1f} ms, p99 {p99:.1f} ms", file=sys.stderr, flush=True)
+
+
+SHOWS = (clustered_vectors, uniform_vectors, pages, replicas)
