@@ -18,8 +18,9 @@ def check_involved(schema: dict[str, Any]) -> None:
 
     A part counts once for every way that leads to it, as validators take each: a few kilobytes of references can stand
     for more ways than anyone has time for. A part that leads back to itself counts there as one: validators remember
-    what they found at a place. For all this to show, references must begin with `#`, anchors must differ, and only the
-    whole may have an `$id`.
+    what they found at a place, but not while they learn what was evaluated, so `unevaluatedProperties` and
+    `unevaluatedItems` may not stand over such a part. For all this to show, references must begin with `#`, anchors
+    must differ, and only the whole may have an `$id`.
     """
     try:
         steps = _Steps(schema).of(schema)
@@ -33,6 +34,9 @@ class _Steps:
     def __init__(self, schema: dict[str, Any]) -> None:
         self._schema = schema
         self._known: dict[int, int] = {}
+        self._begun: set[int] = set()
+        self._loops: set[int] = set()
+        """Parts from which a way leads to one that leads back to itself."""
         self._anchored: dict[str, object] = {}
         for part in _parts(schema):
             if part is not schema and isinstance(part.get("$id"), str):
@@ -49,13 +53,22 @@ class _Steps:
                 parts = part
             case _:
                 return 0
-        if id(part) not in self._known:
-            self._known[id(part)] = 1
+        key = id(part)
+        if key in self._begun:
+            self._loops.add(key)
+            return 1
+        if key not in self._known:
+            self._begun.add(key)
             steps = 1 + sum(map(self.of, parts))
+            self._begun.remove(key)
+            if not self._loops.isdisjoint(map(id, parts)):
+                self._loops.add(key)
             if any(name in part for name in _UNEVALUATED):
+                if key in self._loops:
+                    raise ValueError("too involved: `unevaluated...` stands over a part that leads back to itself")
                 steps *= _TIMES_UNEVALUATED
-            self._known[id(part)] = min(steps, MAX_STEPS + 1)
-        return self._known[id(part)]
+            self._known[key] = min(steps, MAX_STEPS + 1)
+        return self._known[key]
 
     def _at(self, reference: str) -> object:
         """https://json-schema.org/draft/2020-12/json-schema-core#section-8.2"""

@@ -62,7 +62,15 @@ def test_what_is_soon_checked_passes(schema: dict[str, object]) -> None:
     check_involved(schema)
 
 
-@pytest.mark.parametrize("schema", [doubling(40), doubling(500), unevaluated(40), anchored(40)])
+_AGAIN = {"allOf": [{"$ref": "#/$defs/a"}], "unevaluatedProperties": False}
+LOOPING = {
+    "$defs": {"a": {"properties": {"x": {"allOf": [{"$ref": "#/$defs/b"}] * 2}}}, "b": {"anyOf": [_AGAIN, _AGAIN]}},
+    "$ref": "#/$defs/a",
+}
+"""A value 15 deep would take hours."""
+
+
+@pytest.mark.parametrize("schema", [doubling(40), doubling(500), unevaluated(40), anchored(40), LOOPING])
 def test_what_would_take_for_ever_is_refused_at_once(schema: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="too involved"):
         check_involved(schema)

@@ -14,7 +14,7 @@ METADATA_KEY = "chiasm:effort"
 CANDIDATES = 200
 """At least so many of the first stage are compared by all their vectors."""
 
-_ALL = 100_000
+ALL = 100_000
 """More partitions than an index has."""
 
 
@@ -77,6 +77,6 @@ class Effort:
 def reach_for(effort: Effort | None, depth: float) -> Reach:
     """What finds the `depth` nearest: the whole index, where that was not measured."""
     if effort is None:
-        return Reach(_ALL, CANDIDATES)
-    probes = min((probes for measured, probes in effort.probes.items() if measured >= depth), default=_ALL)
+        return Reach(ALL, CANDIDATES)
+    probes = min((probes for measured, probes in effort.probes.items() if measured >= depth), default=ALL)
     return Reach(probes, effort.candidates)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 from lancedb import AsyncTable
 
-from services.embedder.index.effort import CANDIDATES, Effort, Reach
+from services.embedder.index.effort import ALL, CANDIDATES, Effort, Reach
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.finding import Finder, maxsim
 from services.embedder.index.rows import unpack
@@ -32,8 +32,10 @@ _LATE_SCAN_ROWS = 256
 async def measure(
     table: AsyncTable, spec: CollectionSpec, asked: Sequence[Vectors], *, partitions: int, trained: int
 ) -> Effort:
-    """`table` stands at one version, of 10 entries or more. `asked` are queries beside the samples:
-    what is asked by text lies elsewhere than pictures do. Raises what LanceDB raises.
+    """`table` stands at one version, of 10 entries or more; its index has about so many `partitions`, and was trained
+    on so many entries. `asked` are queries beside the samples: what is asked by text lies elsewhere than pictures do.
+
+    Raises what LanceDB raises.
     """
     rows = await table.count_rows()
     depths = [depth for depth in DEPTHS if depth == DEPTHS[0] or (depth * 10 <= rows and not spec.late_interaction)]
@@ -48,15 +50,15 @@ async def measure(
         return float(np.mean([len({each.row for each in hits} & set(ids[:depth])) / depth for hits, ids in pairs]))
 
     candidates = CANDIDATES
-    best = await recall(DEPTHS[0], partitions)
+    best = await recall(DEPTHS[0], ALL)
     while spec.late_interaction and best < TARGET and candidates < MAX_CANDIDATES:
         candidates *= 2
-        best = await recall(DEPTHS[0], partitions)
+        best = await recall(DEPTHS[0], ALL)
     probes: dict[int, int] = {}
     least = 1
     for depth in depths:
-        while (reached := await recall(depth, least)) < min(TARGET, best) and least < partitions:
-            least = min(2 * least, partitions)
+        while (reached := await recall(depth, least)) < min(TARGET, best) and least < ALL:
+            least = 2 * least if least < partitions else ALL
         probes[depth] = least
         if depth == DEPTHS[0]:
             best = reached

@@ -5,12 +5,9 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from services.embedder.index.settings import IndexSettings
-
-# LanceDB's own log goes to stderr past ours, and its warnings name paths. Read once, when it is imported.
-os.environ.setdefault("LANCEDB_LOG", "error")
-
 import lancedb
+
+from services.embedder.index.settings import IndexSettings
 
 _METADATA_CACHE_BYTES = 256 * 2**20
 _S3_TIMEOUT = "20s"
