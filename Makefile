@@ -9,7 +9,7 @@ PROTOS := $(wildcard protos/chiasm/v1/*.proto)
 LOCK := requirements/cpu.txt
 UV := $(VENV)-uv/bin/uv
 # Tests whose processes take all cores by themselves.
-HEAVY := tests/integration tests/paligemma tests/embedder
+HEAVY := tests/integration tests/paligemma
 SOURCES := chiasm services models evals tests bench scripts
 
 # Where pip has to be told of PyTorch's CPU builds: make install TORCH_INDEX=address

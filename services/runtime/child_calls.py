@@ -71,7 +71,7 @@ class ChildCalls(Generic[_P, _R]):
         for child in children:
             child.process.kill()
         for child in children:
-            await asyncio.to_thread(child.process.join)
+            await asyncio.to_thread(child.join)
 
     def _serve_waiting(self) -> None:
         while call := self._next():

@@ -126,7 +126,7 @@ class _Stream:
         """After `kill`."""
         with self._lock:
             if self._child is not None:
-                self._child.process.join()
+                self._child.join()
                 self._child.pipe.close()
 
 

@@ -7,10 +7,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Lock
 
 # A fork would copy gRPC's threads' locks, held for ever.
 _spawn = multiprocessing.get_context("spawn")
@@ -38,6 +39,12 @@ class Child:
 
     process: BaseProcess
     pipe: Connection
+    _joining: Lock = field(default_factory=Lock)
+
+    def join(self) -> None:
+        """Blocks until it is gone, in any thread: of two that waited at once, one would be told that it lives."""
+        with self._joining:
+            self.process.join()
 
     @property
     def has_ended(self) -> bool:
@@ -46,7 +53,7 @@ class Child:
 
     def failure(self) -> CallFailed:
         """What a call raises in which the process ended. Blocks until it is gone."""
-        self.process.join()
+        self.join()
         self.pipe.close()
         code = self.process.exitcode
         if code in (-signal.SIGALRM, _OUT_OF_MEMORY):

@@ -1,6 +1,7 @@
 """The collections of all tenants, in one folder or bucket that any number of replicas share."""
 
 import asyncio
+import random
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,8 +13,9 @@ from lancedb import AsyncConnection
 from chiasm.v1.errors_pb2 import ERROR_REASON_COLLECTION_EXISTS
 from services.embedder.index.collection import Collection
 from services.embedder.index.entries import CollectionSpec
-from services.embedder.index.failures import STORAGE_ERRORS, collection_not_found, storage_failures
+from services.embedder.index.failures import STORAGE_ERRORS, collection_not_found, index_unavailable, storage_failures
 from services.embedder.index.keeper import Keeper
+from services.embedder.index.leases import Leases
 from services.embedder.index.schema import carries, names_in, schema_of, spec_of, table_name
 from services.embedder.index.settings import IndexSettings
 from services.embedder.index.storage import connect
@@ -21,35 +23,36 @@ from services.runtime.errors import AlreadyExists, NotFound
 
 _OPENED_AT_ONCE = 16
 _PAGE = 1_000
+_CREATING_S = 30.0
+"""After so long a replica that began to make a collection is taken to have died."""
+_TRIES, _TRY_S = 40, 1.0
 
 
 class Catalogue:
     """Methods raise Unavailable where the storage fails; give each a deadline. A tenant sees its own alone."""
 
-    def __init__(self, connection: AsyncConnection, keeper: Keeper) -> None:
+    def __init__(self, connection: AsyncConnection, leases: Leases, keeper: Keeper) -> None:
         self._connection = connection
+        self._leases = leases
         self._keeper = keeper
         self._open: dict[str, Collection] = {}
+        self._creating = asyncio.Lock()
 
     @classmethod
     async def open(cls, settings: IndexSettings) -> Self:
         """Raises Unavailable where the storage cannot be reached."""
         with storage_failures():
             connection = await connect(settings)
-            await connection.list_tables(limit=1)
-        return cls(connection, Keeper(connection, settings))
+            leases = Leases(connection)
+            await leases.open()
+        return cls(connection, leases, Keeper(connection, leases, settings))
 
     async def create(self, tenant: str, spec: CollectionSpec) -> Collection:
         """Makes it; one that is the same but for when it was made is returned as it is. Raises AlreadyExists."""
         name = table_name(tenant, spec.name)
         with storage_failures():
-            try:
-                table = await self._connection.create_table(name, schema=schema_of(spec))
-            except STORAGE_ERRORS:
-                if name not in await self._names():
-                    raise
-            else:
-                await self._keeper.index_columns(table, spec)
+            async with self._creating:
+                await self._make(name, spec)
         collection = await self.get(tenant, spec.name)
         if replace(collection.spec, created=spec.created) != spec:
             raise AlreadyExists(
@@ -124,6 +127,24 @@ class Catalogue:
         if (known := self._open.get(table)) is None or known.spec != spec:
             self._open[table] = Collection(handle, spec)
         return self._open[table]
+
+    async def _make(self, name: str, spec: CollectionSpec) -> None:
+        """Returns once the table is there, whoever made it.
+
+        Of two that create a table at once LanceDB lets both succeed, and the later puts an empty one in the other's
+        place, so that what was stored meanwhile is lost: one of all replicas does at a time.
+        """
+        for _ in range(_TRIES):
+            if name in await self._names():
+                return
+            async with self._leases.held(f"create {name}", _CREATING_S) as mine:
+                if mine and name not in await self._names():
+                    await self._keeper.index_columns(
+                        await self._connection.create_table(name, schema=schema_of(spec)), spec
+                    )
+            if not mine:
+                await asyncio.sleep(random.uniform(0, _TRY_S))
+        raise index_unavailable()
 
     async def _names(self) -> Sequence[str]:
         names: list[str] = []

@@ -13,7 +13,7 @@ from services.embedder.index.effort import Effort, Reach, reach_for
 from services.embedder.index.entries import CollectionSpec, Hit, Query
 from services.embedder.index.filters import to_sql
 from services.embedder.index.observation import observed
-from services.embedder.index.rows import FACTS, hit_of, unpack
+from services.embedder.index.rows import FACTS, hit_of, pack, unpack
 from services.embedder.index.schema import COARSE, LIVE, VECTOR, VECTORS, searched_column
 from services.embedder.models.model import Vectors
 from services.embedder.vectors.pooling import pool
@@ -39,6 +39,8 @@ MAX_COUNTS = 256
 """Filters of which it is known how many rows fit."""
 
 _SCAN_ROWS = 512
+_BLOCK_NUMBERS = 2**24
+"""That are multiplied at once."""
 _RETAKES = 3
 
 
@@ -195,9 +197,19 @@ class Finder:
 
 
 def maxsim(query: Vectors, packed: Sequence[bytes], spec: CollectionSpec) -> np.ndarray:
-    """The score of each entry: of every query vector the greatest dot product with the entry's, summed."""
+    """The score of each entry: of every query vector the greatest dot product with the entry's, summed.
+
+    Takes some 100 MiB, however many entries there are and vectors they have.
+    """
     if not packed:
         return np.zeros(0, np.float32)
+    vector_bytes = len(pack(np.ones((1, spec.dimensions), np.float32), spec.precision))
+    most = max(map(len, packed)) // vector_bytes
+    at_once = max(1, _BLOCK_NUMBERS // (most * max(len(query), spec.dimensions)))
+    return np.concatenate([_maxsim(query, packed[i : i + at_once], spec) for i in range(0, len(packed), at_once)])
+
+
+def _maxsim(query: Vectors, packed: Sequence[bytes], spec: CollectionSpec) -> np.ndarray:
     vectors, begins = unpack(packed, spec)
     return np.maximum.reduceat(vectors @ query.T, begins, axis=0).sum(axis=1)
 

@@ -26,6 +26,8 @@ from services.runtime.errors import ChiasmError
 logger = logging.getLogger(__name__)
 
 WORK_TIMEOUT_S = 3_600.0
+LEASE_S = 600.0
+"""After so long another replica may begin: two at once is waste, not harm."""
 MAX_BACKOFF = 64
 GROWTH = 8
 """While a collection is being written, its indices follow each time it has grown by a GROWTH-th: each compaction writes
@@ -48,10 +50,10 @@ _SAMPLED_ROWS = 64
 class Keeper:
     """Maintains tables one at a time, and each in one of all replicas at a time."""
 
-    def __init__(self, connection: AsyncConnection, settings: IndexSettings) -> None:
+    def __init__(self, connection: AsyncConnection, leases: Leases, settings: IndexSettings) -> None:
         self._connection = connection
         self._settings = settings
-        self._leases = Leases(connection)
+        self._leases = leases
         self._looked: dict[str, int] = {}
         """By table, the version that the last look saw."""
         self._settled: dict[str, int] = {}
@@ -111,7 +113,7 @@ class Keeper:
             if quiet:
                 self._settled[name] = version
             return
-        async with self._leases.held(name) as mine:
+        async with self._leases.held(f"maintain {name}", LEASE_S) as mine:
             if not mine:
                 return
             with observed("maintain", rows=rows, behind=behind):

@@ -13,6 +13,7 @@ import pytest
 
 from chiasm.v1 import errors_pb2
 from services.embedder.index.catalogue import Catalogue
+from services.embedder.index.collection import Collection
 from services.embedder.index.entries import Query
 from services.embedder.index.fields import Field, FieldType
 from services.embedder.index.schema import names_in, schema_of, spec_of, table_name
@@ -41,12 +42,19 @@ async def test_a_collection_is_made_once_and_found_by_every_replica(tmp_path: Pa
 
 
 async def test_of_many_that_make_it_at_once_all_have_the_same(tmp_path: Path) -> None:
-    async with catalogue(tmp_path) as one, catalogue(tmp_path) as other:
-        specs = [replace(SPEC, created=datetime(2026, 1, day, tzinfo=UTC)) for day in range(1, 9)]
-        made = await asyncio.gather(*((one, other)[i % 2].create("tenant", spec) for i, spec in enumerate(specs)))
-        assert len({collection.spec for collection in made}) == 1
-        await asyncio.gather(*(each.put([document(str(i), 1, "a")]) for i, each in enumerate(made)))
-        assert len(await made[0].digests([str(i) for i in range(8)])) == 8
+    async with catalogue(tmp_path) as one, catalogue(tmp_path) as two, catalogue(tmp_path) as three:
+        for name in ("a", "b", "c"):
+
+            async def make_and_put(replica: Catalogue, day: int, name: str = name) -> Collection:
+                made = await replica.create(
+                    "tenant", replace(SPEC, name=name, created=datetime(2026, 1, day, tzinfo=UTC))
+                )
+                await made.put([document(str(day), 1, "a")])
+                return made
+
+            made = await asyncio.gather(*(make_and_put((one, two, three)[day % 3], day) for day in range(1, 10)))
+            assert len({collection.spec for collection in made}) == 1
+            assert len(await made[0].digests([str(day) for day in range(1, 10)])) == 9
 
 
 async def test_a_tenant_sees_its_own_alone(tmp_path: Path) -> None:

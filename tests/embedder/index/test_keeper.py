@@ -148,10 +148,17 @@ async def test_a_lease_is_one_holders_until_it_ends(tmp_path: Path) -> None:
     connection = await connect(IndexSettings(index_uri=str(tmp_path)))
     one, other = Leases(connection), Leases(connection)
     for _ in range(2):
-        async with one.held("a") as mine, other.held("a") as theirs, other.held("b") as another:
+        async with one.held("a", 60) as mine, other.held("a", 60) as theirs, other.held("b", 60) as another:
             assert (mine, theirs, another) == (True, False, True)
-        async with other.held("a") as theirs:
+        async with other.held("a", 60) as theirs:
             assert theirs
+
+
+async def test_a_lease_that_has_run_out_is_another_holders(tmp_path: Path) -> None:
+    connection = await connect(IndexSettings(index_uri=str(tmp_path)))
+    one, other = Leases(connection), Leases(connection)
+    async with one.held("a", -1) as mine, other.held("a", 60) as theirs:
+        assert (mine, theirs) == (True, True)
 
 
 def test_a_search_reaches_as_far_as_was_measured() -> None:
