@@ -25,14 +25,19 @@ class Served:
 
 
 @asynccontextmanager
-async def served(service: Service, settings: ServiceSettings, *, until_ready: bool = True) -> AsyncIterator[Served]:
-    """Serves with `settings`, which name a `ready_file`; drains the service at the end and waits for its exit."""
+async def served(
+    service: Service, settings: ServiceSettings, *, until_ready: bool = True, name: str = ""
+) -> AsyncIterator[Served]:
+    """Serves with `settings`, which name a `ready_file`; drains the service at the end and waits for its exit.
+
+    `name` is of what must be ready, the first of the service's names when empty.
+    """
     exit_code = asyncio.create_task(serve(service, settings))
     try:
         async with asyncio.timeout(START_S):
             address = await _bound(settings.ready_file, exit_code)
             if until_ready:
-                await _ready(address, service.names[0])
+                await _ready(address, name or service.names[0])
         yield Served(address, exit_code)
     finally:
         if not exit_code.done():

@@ -45,15 +45,14 @@ ADDED_BYTES = 1_024
 class GatewayService(GenerationServer):
     """Every model behind one address."""
 
-    names = (
+    _of_targets = (
         *GenerationServer.names,
-        "chiasm.v1.ClassificationService",
-        "chiasm.v1.EmbeddingService",
         "chiasm.v1.MediaService",
         "chiasm.v1.RouteService",
-        "chiasm.v1.SearchService",
         "chiasm.v1.UsageService",
     )
+    _of_embedders = ("chiasm.v1.ClassificationService", "chiasm.v1.EmbeddingService", "chiasm.v1.SearchService")
+    names = (*_of_targets, *_of_embedders)
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -83,7 +82,7 @@ class GatewayService(GenerationServer):
         self._usage.open()
 
     async def run(self) -> None:
-        """Ready while at least one target or embedder is."""
+        """What embedders do is ready while at least one of them is; the rest while at least one target is."""
         router = self._layers.router
         async with asyncio.TaskGroup() as group:
             group.create_task(self._layers.run(), name="watch the policy and the targets")
@@ -92,7 +91,8 @@ class GatewayService(GenerationServer):
             group.create_task(self._tenants.run(), name="renew the leases of tenants' calls")
             while True:
                 router.changed.clear()
-                self.readiness.set(bool(self._models))
+                self.readiness.set(bool(router.models), self._of_targets)
+                self.readiness.set(bool(self._embedders.models), self._of_embedders)
                 await router.changed.wait()
 
     async def stop(self) -> None:

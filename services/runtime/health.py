@@ -77,9 +77,9 @@ class Readiness:
         self.withheld = ""
         """Why the service will not be ready however long one waits; empty where it will."""
 
-    def set(self, ready: bool) -> None:
-        """Turns readiness on or off; without effect while the server drains."""
-        self._health.set_ready(self._names, ready)
+    def set(self, ready: bool, names: Iterable[str] | None = None) -> None:
+        """Turns readiness on or off, of all the service's names or of some; without effect while the server drains."""
+        self._health.set_ready(self._names if names is None else names, ready)
 
     def withhold(self, reason: str) -> None:
         """The service starts, and an operator has to act before it can be ready. To be called in `start`."""

@@ -31,8 +31,8 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(folder: Path, **settings: object) -> AsyncIterator[Scene]:
-    """Once the gateway knows its models and embedders. `settings` are its own."""
+async def scene(folder: Path, *, ready: str = "", **settings: object) -> AsyncIterator[Scene]:
+    """Once the gateway knows its models, or what `ready` names is ready, and its embedders. `settings` are its own."""
     async with serving_embedder() as embedder, serving() as model:
         wanted = {
             "port": 0,
@@ -45,7 +45,7 @@ async def scene(folder: Path, **settings: object) -> AsyncIterator[Scene]:
         chosen = GatewaySettings(**(wanted | settings))
         service = GatewayService(chosen)
         async with (
-            served(service, chosen) as gateway,
+            served(service, chosen, name=ready) as gateway,
             grpc.aio.insecure_channel(gateway.address) as channel,
         ):
             while chosen.embedder_targets and not service._embedders.models:  # noqa: ASYNC110 - it looks now and then

@@ -175,9 +175,12 @@ async def test_what_changes_a_collection_is_not_tried_at_another(tmp_path: Path)
 
 
 async def test_a_gateway_that_has_an_embedder_alone_is_ready_as_long_as_it_has(tmp_path: Path) -> None:
-    request = health_pb2.HealthCheckRequest(service="chiasm.v1.SearchService")
-    async with scene(tmp_path, targets=("127.0.0.1:1",)) as given, asyncio.timeout(30):
-        watch = health_pb2_grpc.HealthStub(given.channel).Watch(request)
+    name = "chiasm.v1.SearchService"
+    async with scene(tmp_path, ready=name, targets=("127.0.0.1:1",)) as given, asyncio.timeout(30):
+        health = health_pb2_grpc.HealthStub(given.channel)
+        generation = await health.Check(health_pb2.HealthCheckRequest(service="chiasm.v1.GenerationService"))
+        assert generation.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch = health.Watch(health_pb2.HealthCheckRequest(service=name))
         while (await watch.read()).status != health_pb2.HealthCheckResponse.SERVING:
             pass
         given.embedder.models.clear()
