@@ -136,6 +136,7 @@ async def test_calls_longer_than_the_drain_get_a_status(serving, stream):
         if stream:
             call = served.stub.StreamGenerate(ask("slow-clean-up"))
             await call.read()
+            await served.service.begun.acquire()  # it may be still sending what is read
         else:
             call = await begun_wait(served, "slow-clean-up")
         served.terminate()
@@ -155,6 +156,7 @@ async def test_stop_waits_for_the_clean_up_of_calls_their_clients_cancelled(serv
         if stream:
             call = served.stub.StreamGenerate(ask("slow-clean-up"))
             await call.read()
+            await served.service.begun.acquire()  # it may be still sending what is read
         else:
             call = await begun_wait(served, "slow-clean-up")
         call.cancel()
