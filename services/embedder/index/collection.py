@@ -5,35 +5,14 @@ from collections.abc import Sequence
 from lancedb import AsyncTable
 
 from services.embedder.index.effort import Effort
-from services.embedder.index.entries import (
-    CollectionSpec,
-    CollectionState,
-    Entry,
-    EntryKind,
-    Hit,
-    Query,
-)
+from services.embedder.index.entries import CollectionSpec, CollectionState, Entry, Hit, Query
 from services.embedder.index.failures import storage_failures
-from services.embedder.index.fields import Field, FieldType, MetadataValue
 from services.embedder.index.filters import any_of
 from services.embedder.index.finding import Finder
 from services.embedder.index.observation import observed
 from services.embedder.index.schema import LIVE, searched_column
 from services.embedder.index.writer import Writer
 from services.embedder.models.model import Vectors
-
-__all__ = [
-    "Collection",
-    "CollectionSpec",
-    "CollectionState",
-    "Entry",
-    "EntryKind",
-    "Field",
-    "FieldType",
-    "Hit",
-    "MetadataValue",
-    "Query",
-]
 
 
 class Collection:
