@@ -12,7 +12,7 @@ import grpc.aio
 from chiasm import convert
 from chiasm.channel import Tls, channel_options, default_address, default_api_key, target
 from chiasm.embedding_calls import AsyncEmbeddingCalls, EmbeddingCalls
-from chiasm.errors import from_rpc_error
+from chiasm.errors import rpc_errors
 from chiasm.images import image_source
 from chiasm.options import Options, Task
 from chiasm.results import Answer, Event, ModelInfo
@@ -48,13 +48,11 @@ class AnswerStream(Iterator[Event]):
     def __next__(self) -> Event:
         """The next event. Raises a ChiasmError when the call fails or ends before the answer is complete."""
         while True:
-            try:
-                message = next(self._call)
-            except grpc.RpcError as error:
-                raise from_rpc_error(error) from error
-            except StopIteration:
+            with rpc_errors():
+                message = next(self._call, None)
+            if message is None:
                 _ = self.answer
-                raise
+                raise StopIteration
             if event := convert.event(message):
                 self._transcript.add(event)
                 return event
@@ -91,10 +89,8 @@ class AsyncAnswerStream(AsyncIterator[Event]):
         if self._call is None:
             self._call = await self._start()
         while True:
-            try:
+            with rpc_errors():
                 message = await self._call.read()
-            except grpc.RpcError as error:
-                raise from_rpc_error(error) from error
             if message is grpc.aio.EOF:
                 _ = self.answer
                 raise StopAsyncIteration
@@ -162,47 +158,39 @@ class Client(Verbs[Answer], EmbeddingCalls, RouteCalls, SearchCalls, UploadCalls
     ) -> Answer:
         """Answers at once. Tried again, at most three times, while no server is available."""
         begun = time.monotonic()
-        timeout_s = options.pop("timeout_s", self._timeout_s)
+        timeout_s = options.pop("timeout_s", None)
         request = convert.generate_request(prompt, [image_source(image) for image in images], task, **options)
-        try:
-            response = self._generation.Generate(request, timeout=timeout_s, metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+        with rpc_errors():
+            response = self._generation.Generate(request, **self._options(timeout_s))
         return convert.answer(response, time.monotonic() - begun)
 
     def stream(
         self, prompt: str = "", images: "Sequence[ImageLike]" = (), task: Task = Task.OPEN, **options: Unpack[Options]
     ) -> AnswerStream:
         """Answers as it comes. Never tried again: what was said may have been shown."""
-        timeout_s = options.pop("timeout_s", self._timeout_s)
+        timeout_s = options.pop("timeout_s", None)
         request = convert.generate_request(prompt, [image_source(image) for image in images], task, **options)
         return AnswerStream(
-            lambda: self._generation.StreamGenerate(request, timeout=timeout_s, metadata=self._metadata()),
+            lambda: self._generation.StreamGenerate(request, **self._options(timeout_s)),
         )
 
     def models(self) -> list[ModelInfo]:
         """The models served, by name. Raises a ChiasmError when the call fails."""
         deadline = time.monotonic() + self._timeout_s
         models, token, more = [], "", True
-        try:
+        with rpc_errors():
             while more:
                 request = convert.list_models_request(token)
                 page = self._models.ListModels(request, timeout=deadline - time.monotonic(), metadata=self._metadata())
                 models += [convert.model_info(model) for model in page.models]
                 token = page.next_page_token
                 more = bool(token)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
         return models
 
     def model(self, name: str) -> ModelInfo:
         """One model, named `NAME` or `models/NAME`. Raises NotFound when it is not served."""
-        try:
-            response = self._models.GetModel(
-                convert.get_model_request(name), timeout=self._timeout_s, metadata=self._metadata()
-            )
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+        with rpc_errors():
+            response = self._models.GetModel(convert.get_model_request(name), **self._options(None))
         return convert.model_info(response.model)
 
     def close(self) -> None:
@@ -266,23 +254,21 @@ class AsyncClient(
     ) -> Answer:
         """Answers at once. Tried again, at most three times, while no server is available."""
         begun = time.monotonic()
-        timeout_s = options.pop("timeout_s", self._timeout_s)
+        timeout_s = options.pop("timeout_s", None)
         request = convert.generate_request(prompt, await _read(images), task, **options)
-        try:
-            response = await self._generation.Generate(request, timeout=timeout_s, metadata=self._metadata())
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+        with rpc_errors():
+            response = await self._generation.Generate(request, **self._options(timeout_s))
         return convert.answer(response, time.monotonic() - begun)
 
     def stream(
         self, prompt: str = "", images: "Sequence[ImageLike]" = (), task: Task = Task.OPEN, **options: Unpack[Options]
     ) -> AsyncAnswerStream:
         """Answers as it comes. Never tried again: what was said may have been shown."""
-        timeout_s = options.pop("timeout_s", self._timeout_s)
+        timeout_s = options.pop("timeout_s", None)
 
         async def start() -> grpc.aio.UnaryStreamCall:
             request = convert.generate_request(prompt, await _read(images), task, **options)
-            return self._generation.StreamGenerate(request, timeout=timeout_s, metadata=self._metadata())
+            return self._generation.StreamGenerate(request, **self._options(timeout_s))
 
         return AsyncAnswerStream(start)
 
@@ -290,7 +276,7 @@ class AsyncClient(
         """The models served, by name. Raises a ChiasmError when the call fails."""
         deadline = time.monotonic() + self._timeout_s
         models, token, more = [], "", True
-        try:
+        with rpc_errors():
             while more:
                 request = convert.list_models_request(token)
                 page = await self._models.ListModels(
@@ -299,18 +285,12 @@ class AsyncClient(
                 models += [convert.model_info(model) for model in page.models]
                 token = page.next_page_token
                 more = bool(token)
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
         return models
 
     async def model(self, name: str) -> ModelInfo:
         """One model, named `NAME` or `models/NAME`. Raises NotFound when it is not served."""
-        try:
-            response = await self._models.GetModel(
-                convert.get_model_request(name), timeout=self._timeout_s, metadata=self._metadata()
-            )
-        except grpc.RpcError as error:
-            raise from_rpc_error(error) from error
+        with rpc_errors():
+            response = await self._models.GetModel(convert.get_model_request(name), **self._options(None))
         return convert.model_info(response.model)
 
     async def close(self) -> None:

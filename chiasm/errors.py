@@ -150,6 +150,10 @@ _BY_CODE: dict[str, type[ChiasmError]] = {
     )
 } | {"UNIMPLEMENTED": FailedPrecondition, "OUT_OF_RANGE": InvalidArgument}
 
+# grpc.aio puts it in the place of the server's status where a stream ends while it is written to; another try may
+# bring that status. https://github.com/grpc/grpc/issues/36066
+_STATUS_LOST = "Internal error from Core"
+
 
 def from_rpc_error(error: grpc.RpcError) -> ChiasmError:
     """The exception for a failed call, with what its AIP-193 details say. Codes without a class become `Internal`."""
@@ -157,8 +161,10 @@ def from_rpc_error(error: grpc.RpcError) -> ChiasmError:
     found = _error(code, message, _status(error))
     if code == "RESOURCE_EXHAUSTED" and not found.reason and "larger than max" in message:
         return InvalidArgument(
-            "the request is larger than the server takes: send smaller pictures", reason="MESSAGE_SIZE"
+            "the request is larger than the server takes: send smaller pictures or files", reason="MESSAGE_SIZE"
         )
+    if code == "INTERNAL" and message == _STATUS_LOST:
+        return Unavailable("the stream ended while it was written to, and gRPC has lost why")
     return found
 
 

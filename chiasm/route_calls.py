@@ -26,10 +26,10 @@ class RouteCalls(Caller):
         self, prompt: str = "", images: "Sequence[ImageLike]" = (), task: Task = Task.OPEN, **options: Unpack[Options]
     ) -> RouteExplanation:
         """Which models would be asked, and why not the others; none is. Raises a ChiasmError when the call fails."""
-        timeout_s = options.pop("timeout_s", self._timeout_s)
+        timeout_s = options.pop("timeout_s", None)
         request = _request(prompt, [image_source(image) for image in images], task, options)
         with rpc_errors():
-            return _explanation(self._routes.ExplainRoute(request, timeout=timeout_s, metadata=self._metadata()))
+            return _explanation(self._routes.ExplainRoute(request, **self._options(timeout_s)))
 
 
 class AsyncRouteCalls(Caller):
@@ -41,11 +41,11 @@ class AsyncRouteCalls(Caller):
         self, prompt: str = "", images: "Sequence[ImageLike]" = (), task: Task = Task.OPEN, **options: Unpack[Options]
     ) -> RouteExplanation:
         """Which models would be asked, and why not the others; none is. Raises a ChiasmError when the call fails."""
-        timeout_s = options.pop("timeout_s", self._timeout_s)
+        timeout_s = options.pop("timeout_s", None)
         pictures = [await asyncio.to_thread(image_source, image) for image in images]
         request = _request(prompt, pictures, task, options)
         with rpc_errors():
-            return _explanation(await self._routes.ExplainRoute(request, timeout=timeout_s, metadata=self._metadata()))
+            return _explanation(await self._routes.ExplainRoute(request, **self._options(timeout_s)))
 
 
 def _request(prompt: str, pictures: Sequence[bytes], task: Task, options: Options) -> route_pb2.ExplainRouteRequest:

@@ -1,9 +1,10 @@
-"""The README says what there is: every setting, and no command that is not there."""
+"""The README says what there is: every setting, and no command or option that is not there."""
 
 import re
 from pathlib import Path
 
 import pytest
+import typer
 
 from chiasm.command.main import app
 from services.embedder.config import EmbedderSettings
@@ -29,9 +30,13 @@ def test_every_setting_is_in_its_table(settings: type[ServiceSettings]) -> None:
     assert own <= named
 
 
-def test_every_command_is_there() -> None:
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert set(re.findall(r"(?:bin/|`)chiasm ([a-z]+) ", README)) <= commands
+def test_every_command_and_its_options_are_there() -> None:
+    commands = typer.main.get_command(app).commands
+    shown = re.findall(r"(?:bin/|`)chiasm ([a-z]+)\b([^`\n]*)", README)
+    assert {name for name, _ in shown} <= commands.keys()
+    for name, arguments in shown:
+        options = {option for parameter in commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= options, name
 
 
 def test_every_make_target_is_there() -> None:

@@ -57,15 +57,15 @@ def answer(
             search={"limit": limit, "mode": mode, "where": filters, "with_picture": out is not None},
             model=model,
         )
-        if json:
-            print(json_text.dumps(_as_json(answered), ensure_ascii=False), flush=True)
-        else:
-            _show(answered)
         if out:
             from chiasm.command.sheet import write_sheet
 
             write_sheet([citation.hit for citation in answered.citations], out, title=f"{question} {answered.text}")
             note(f"drawn in {out}")
+        if json:
+            print(json_text.dumps(_as_json(answered), ensure_ascii=False), flush=True)
+        else:
+            _show(answered)
 
 
 def _show(answered: CitedAnswer) -> None:
@@ -75,9 +75,9 @@ def _show(answered: CitedAnswer) -> None:
         print(printable(f"[{citation.number}] {_place(citation.hit)}{quote}", sys.stdout))
     sys.stdout.flush()
     for dropped in answered.dropped:
-        source = f", {_place(dropped.hit)}," if dropped.hit else ""
-        why = _REASONS.get(dropped.reason, "dropped")  # a reason may be newer than this client
-        note(printable(f"dropped: source {dropped.number}{source} is {why}: {dropped.detail}", sys.stderr))
+        source = _place(dropped.hit) if dropped.hit else f"source {dropped.number}"
+        why = _REASONS.get(dropped.reason, "does not hold")  # a reason may be newer than this client
+        note(printable(f"dropped: {source} {why}: {dropped.detail}", sys.stderr))
     models = ", ".join(attempt.model for attempt in answered.route.attempts[-1:])
     usage = answered.usage
     note(
@@ -87,9 +87,9 @@ def _show(answered: CitedAnswer) -> None:
 
 
 _REASONS = {
-    "no_such_source": "none that was given",
-    "not_used": "not used",
-    "not_supporting": "not saying so",
+    "no_such_source": "is none that was given",
+    "not_used": "is not used",
+    "not_supporting": "does not say so",
 }
 
 

@@ -46,15 +46,15 @@ def classify(
             check_writable(out)
         wanted = [label.strip() for label in labels.split(",") if label.strip()]
         found = client.classify(picture, wanted, model=model, template=template, mode=mode)
-        if json:
-            print(json_text.dumps(asdict(found), ensure_ascii=False), flush=True)
-        else:
-            _show(found)
         if out:
             from chiasm.command.bars import write_bars
 
             write_bars(picture, found.scores, out)
             note(f"drawn in {out}")
+        if json:
+            print(json_text.dumps(asdict(found), ensure_ascii=False), flush=True)
+        else:
+            _show(found)
 
 
 def _show(found: Classification) -> None:

@@ -2,6 +2,7 @@
 
 import json as json_text
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from chiasm.command.failures import explained
 from chiasm.command.options import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Address, Json, Timeout
 from chiasm.command.telemetry import command_span
 from chiasm.command.terminal import note, printable
+from chiasm.errors import NotFound
 from chiasm.search import Collection
 
 
@@ -34,7 +36,7 @@ def collections(
             else:
                 note(f"{delete} is removed")
             return
-        found = [client.get_collection(each.name) for each in client.list_collections()]
+        found = _found(client)
         if json:
             told = {"collections": [asdict(each) for each in found]}
             print(json_text.dumps(told, ensure_ascii=False, default=lambda time: time.isoformat()), flush=True)
@@ -42,6 +44,15 @@ def collections(
             _show(found)
         else:
             note("there is no collection: make one with `chiasm index`")
+
+
+def _found(client: Client) -> list[Collection]:
+    """Each with its counts, but for those that are removed meanwhile."""
+    found = []
+    for each in client.list_collections():
+        with suppress(NotFound):
+            found.append(client.get_collection(each.name))
+    return found
 
 
 def _show(found: list[Collection]) -> None:

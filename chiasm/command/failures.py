@@ -32,20 +32,21 @@ _EXIT_CODES: dict[type[errors.ChiasmError], int] = {
 SHORT = 1
 """The command did its work, but not all is well with what it was given."""
 INTERRUPTED = 130
+MORE_TIME = "give it more with --timeout"
 
 
 @contextmanager
-def explained(address: str, *, as_json: bool = False) -> Iterator[dict[str, object]]:
+def explained(address: str, *, as_json: bool = False, late: str = MORE_TIME) -> Iterator[dict[str, object]]:
     """Ends the command with a message and an exit code when what it wraps fails as a call may.
 
-    `address` is the server that was asked. With `as_json` the message is an object on stdout, else text on stderr. What
-    the block puts into the mapping is in that object, too.
+    `address` is the server that was asked, and `late` what to do where its time ran out. With `as_json` the message is
+    an object on stdout, else text on stderr. What the block puts into the mapping is in that object, too.
     """
     told: dict[str, object] = {}
     try:
         yield told
     except errors.ChiasmError as error:
-        _print(error, explanation(error, address), told if as_json else None)
+        _print(error, explanation(error, address, late), told if as_json else None)
         raise typer.Exit(_EXIT_CODES[type(error)]) from None
     except KeyboardInterrupt:
         _print(errors.Cancelled("interrupted"), "interrupted", told if as_json else None)
@@ -60,8 +61,8 @@ def _print(error: errors.ChiasmError, message: str, told: dict[str, object] | No
     print(json.dumps(told | {"error": fault}, ensure_ascii=False), flush=True)
 
 
-def explanation(error: errors.ChiasmError, address: str) -> str:
-    """What went wrong with a call to `address`, which field, and what to do."""
+def explanation(error: errors.ChiasmError, address: str, late: str) -> str:
+    """What went wrong with a call to `address`, which field, and what to do; `late` where its time ran out."""
     match error:
         case errors.InvalidArgument() if error.field:
             return f"{error.message} (field: {error.field})"
@@ -78,7 +79,7 @@ def explanation(error: errors.ChiasmError, address: str) -> str:
         case errors.Overloaded() | errors.Unavailable() | errors.Cancelled():
             return f"{error.message}; try again"
         case errors.DeadlineExceeded():
-            return f"no whole answer came from {address} in time: give it more with --timeout ({error.message})"
+            return f"no whole answer came from {address} in time: {late} ({error.message})"
         case errors.Internal() if error.correlation_id:
             return f"the server failed: {error.message}; its logs know this as {error.correlation_id}"
         case errors.Internal():

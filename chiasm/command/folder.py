@@ -47,7 +47,7 @@ class Folder:
 def look_into(folder: Path, *, captions: bool, metadata: Mapping[str, Mapping[str, MetadataValue]]) -> Folder:
     """Every file that is not hidden. With `captions`, `NAME.txt` beside another file `NAME.*` is its caption.
 
-    Raises InvalidArgument where the folder cannot be read, or the metadata name a file that is not in it.
+    Raises InvalidArgument where the folder cannot be read or has none, or the metadata name a file that is not in it.
     """
     taken, skipped, unread = [], 0, {}
     for path in _files(folder, unread):
@@ -74,6 +74,9 @@ def look_into(folder: Path, *, captions: bool, metadata: Mapping[str, Mapping[st
         raise InvalidArgument(
             f"the metadata are of {strangers[0]!r}, which is not indexed", reason="FIELD_INVALID", field="metadata"
         )
+    if not taken and not unread:
+        message = f"there is no picture, PDF, film or text in {folder}"
+        raise InvalidArgument(message, reason="FIELD_INVALID", field="folder")
     return Folder(tuple(files), skipped, unread)
 
 

@@ -21,6 +21,8 @@ from chiasm.convert import model_name
 from chiasm.errors import InvalidArgument, NotFound
 from chiasm.search import Collection, FieldType, Precision
 
+GO_ON = "run the same command again to go on"
+
 
 def index(
     folder: Annotated[Path, typer.Argument(help="Where the files are; hidden ones are left out.", show_default=False)],
@@ -51,7 +53,7 @@ def index(
 
     What is stored already is passed over, so that an interrupted run is simply begun again.
     """
-    with explained(address, as_json=json) as told, command_span("index"), Client(address) as client:
+    with explained(address, as_json=json, late=GO_ON) as told, command_span("index"), Client(address) as client:
         said = read_metadata(metadata) if metadata else {}
         fields = field_types(said)
         found = look_into(folder, captions=captions, metadata=said)
@@ -93,7 +95,7 @@ def _index(client: Client, collection: str, found: Folder, told: dict[str, objec
             indexing.run()
     except BaseException:
         if tally.stored:
-            note(f"{tally.stored:,} files are stored: run the same command again to go on")
+            note(f"{tally.stored:,} files are stored: {GO_ON}")
         raise
     finally:
         told |= {"collection": collection, "skipped": found.skipped} | _as_json(tally)

@@ -20,7 +20,7 @@ from chiasm.item_streams import STREAM_S
 from chiasm.search import Document, Indexed
 
 MAX_FILE_BYTES = 30 * 2**20
-"""Of a file with its caption: a message to a server has 32 MiB, and the rest is for the metadata."""
+"""Of a file with its caption: a message has 32 MiB, unless the server grants less, and the rest is the metadata."""
 MOST_ROUNDS = 30
 """Rounds in a row that bring nothing: then the server is given up."""
 MOST_TRIES = 5
@@ -55,8 +55,8 @@ class Tally:
 class Indexing:
     """Of one folder into one collection.
 
-    What is unanswered when a stream's time is over goes behind the rest. Where a whole stream brings no answer, files
-    are offered alone until one is answered: so it is known which of them does not come to an end.
+    What is unanswered when a stream ends early goes behind the rest. Where a whole stream brings no answer, files are
+    offered alone until one is answered: so it is known which of them does not come to an end, or is too large.
     """
 
     def __init__(self, client: Client, collection: str, found: Folder, told: Callable[[], None]) -> None:
@@ -89,13 +89,13 @@ class Indexing:
         alone = self._alone or len(files) == 1
         try:
             error = self._offer(files[:1], ALONE_S) if alone else self._offer(files, STREAM_S)
-        except DeadlineExceeded as expired:
-            if alone:
-                return self._give_up(files[0], expired)
-            self._alone = len(self._left) == len(files)
-            return expired
         except ChiasmError as failure:
-            return failure
+            if not _is_of_one_file(failure):
+                return failure
+            if alone:
+                return self._give_up(files[0], failure)
+            self._alone = len(self._left) == len(files)
+            return failure if isinstance(failure, _PASSING) else None
         self._alone, self._given_up = False, 0
         return error
 
@@ -129,14 +129,16 @@ class Indexing:
             self._told()
         return None
 
-    def _give_up(self, file: Found, expired: DeadlineExceeded) -> None:
-        """Raises `expired` where it is the server that brings no answers."""
+    def _give_up(self, file: Found, failure: ChiasmError) -> None:
+        """Raises `failure` where it is the server that brings no answers."""
         self._alone = True
-        self._given_up += 1
-        if self._given_up == MOST_GIVEN_UP:
-            raise expired
+        if isinstance(failure, DeadlineExceeded):
+            self._given_up += 1
+            if self._given_up == MOST_GIVEN_UP:
+                raise failure
+            failure = DeadlineExceeded(f"not done within {ALONE_S:g} s, alone in its stream")
         if self._left.pop(file.id, None):
-            self.tally.failures[file.id] = DeadlineExceeded(f"not done within {ALONE_S:g} s, alone in its stream")
+            self.tally.failures[file.id] = failure
             self._told()
 
     def _take_unread(self) -> None:
@@ -156,6 +158,11 @@ class Indexing:
             else:
                 offered.append(file)
                 yield document
+
+
+def _is_of_one_file(failure: ChiasmError) -> bool:
+    """Whether a stream may have failed for one of its files: it takes too long, or is larger than the server takes."""
+    return isinstance(failure, DeadlineExceeded) or failure.reason == "MESSAGE_SIZE"
 
 
 def _document(file: Found) -> Document:

@@ -66,12 +66,12 @@ def search(
         except OSError as error:
             message = f"cannot read {image}: {error.strerror or error}"
             raise InvalidArgument(message, reason="FIELD_INVALID", field="image") from error
-        _show(found, as_json=json)
         if out:
             from chiasm.command.sheet import write_sheet
 
             write_sheet(found, out, title=text or f"like {image}", explain=explain)
             note(f"drawn in {out}")
+        _show(found, as_json=json)
 
 
 def _check(text: str, image: Path | None, out: Path | None, *, explain: bool) -> None:

@@ -10,13 +10,13 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from chiasm.command.draw import written
 from chiasm.command.heat import heat_panels
 from chiasm.command.hits import part_of
-from chiasm.command.lettering import cut
+from chiasm.command.lettering import cut, wrapped
 from chiasm.search import Hit
 
 CELL = 256
 """Pixels of a picture's longer side on the sheet."""
 COLUMNS, EXPLAINED_COLUMNS = 5, 6
-_GAP, _LINE, _FONT = 16, 20, 15
+_GAP, _MARGIN, _LINE, _FONT, _TITLE_LINE, _TITLE_FONT = 16, 12, 20, 15, 24, 19
 _PAPER, _INK, _FAINT, _FRAME = "white", "#1a1a1a", "#6b6b6b", "#d9d9d9"
 
 
@@ -53,16 +53,18 @@ def _rows(cells: Sequence[Picture], columns: int) -> list[Sequence[Picture]]:
 
 
 def _drawn(rows: Sequence[Sequence[Picture]], title: str) -> Image.Image:
-    font = ImageFont.load_default(_FONT)
+    font, title_font = ImageFont.load_default(_FONT), ImageFont.load_default(_TITLE_FONT)
     wide = CELL + _GAP
     columns = max(map(len, rows), default=1)
-    tops, high = [], _GAP + 2 * _LINE
+    heading = wrapped(title, columns * wide - _GAP, title_font, most=3)
+    tops, high = [], _GAP + len(heading) * _TITLE_LINE + _GAP
     for row in rows:
         tops.append(high)
         high += max(cell.image.height for cell in row) + max(len(cell.lines) for cell in row) * _LINE + _GAP
     sheet = Image.new("RGB", (_GAP + columns * wide, high), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((_GAP, _GAP), cut(title, columns * wide, font), fill=_INK, font=ImageFont.load_default(_FONT + 4))
+    for number, line in enumerate(heading):
+        pen.text((_GAP, _GAP + number * _TITLE_LINE), line, fill=_INK, font=title_font)
     for top, row in zip(tops, rows, strict=True):
         bottom = top + max(cell.image.height for cell in row)
         for place, cell in enumerate(row):
@@ -103,12 +105,7 @@ def _fitted(image: Image.Image) -> Image.Image:
 def _card(text: str) -> Image.Image:
     card = Image.new("RGB", (CELL, CELL * 3 // 4), "#f6f4ee")
     pen, font = ImageDraw.Draw(card), ImageFont.load_default(_FONT)
-    line, y = "", 12
-    for word in [*text.split(), None]:
-        if word is None or pen.textlength(f"{line} {word}", font=font) > CELL - 24:
-            pen.text((12, y), cut(line.strip(), CELL - 24, font), fill=_INK, font=font)
-            line, y = "", y + _LINE
-            if y > card.height - _LINE - 8:
-                break
-        line = f"{line} {word}"
+    lines = wrapped(text, CELL - 2 * _MARGIN, font, most=(card.height - 2 * _MARGIN) // _LINE)
+    for number, line in enumerate(lines):
+        pen.text((_MARGIN, _MARGIN + number * _LINE), line, fill=_INK, font=font)
     return card

@@ -88,7 +88,7 @@ class Classifier:
 def check_template(template: str) -> None:
     """Raises InvalidArgument naming `template`."""
     if template and template.count("{}") != 1:
-        raise InvalidArgument("it holds `{}` once, where the label goes", field="template")
+        raise InvalidArgument("it must hold `{}` once, where the label goes", field="template")
     if len(template) > MAX_TEMPLATE_CHARACTERS:
         raise InvalidArgument(f"at most {MAX_TEMPLATE_CHARACTERS:,} characters are taken", field="template")
 

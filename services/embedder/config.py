@@ -28,9 +28,14 @@ class EmbedderSettings(IndexSettings):
     """Most items of a request; of a stream, those that are read and not yet answered."""
     max_batch_tokens: int = Field(16_384, ge=1)
     """Most tokens that go through a model at once, padding included; an item that has more goes alone."""
+    batch_timeout_s: float = Field(300.0, gt=0)
+    """Seconds after which a batch that has not come out of its model ends the service: its device is lost."""
     max_queued_tokens: int = Field(262_144, ge=1)
     """Most tokens that are accepted and not yet embedded; a request beyond them is refused with RESOURCE_EXHAUSTED.
     Streams wait instead, in a line of their own."""
+    max_queued_bytes: int = Field(512 * 2**20, ge=1)
+    """Most bytes of texts and pictures that are accepted and not yet embedded; a request beyond them is refused with
+    RESOURCE_EXHAUSTED. A stream has `max_message_bytes` of its own instead."""
     cache_bytes: int = Field(64 * 2**20, ge=0)
     """Most bytes of embeddings that are kept for the next who asks for the same; 0 keeps none."""
     max_media_bytes: int = Field(20 * 2**20, ge=1)
@@ -54,7 +59,8 @@ class EmbedderSettings(IndexSettings):
     max_indexing_bytes: int = Field(64 * 2**20, ge=1)
     """Most bytes of one stream's documents that are at work at once; the next wait."""
     document_timeout_s: float = Field(600.0, gt=0)
-    """Seconds that one document may take, once its first page or scene is there."""
+    """Seconds that each step of a document may take: to look whether it is there, to embed a page or scene, to store it
+    whole."""
 
     @field_validator("models")
     @classmethod

@@ -2,24 +2,30 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_MESSAGE_SIZE
 from services.embedder.batching.batcher import Batcher
 from services.embedder.batching.cache import EmbeddedItem, EmbeddingCache, Key
+from services.embedder.batching.lines import Lane
 from services.embedder.batching.room import Room
 from services.embedder.config import EmbedderSettings
-from services.embedder.models.model import EmbeddingModel, Item, Vectors
+from services.embedder.models.model import EmbeddingModel, Item, Kind, Vectors
 from services.embedder.models.served import Served
 from services.embedder.observation import observed
 from services.embedder.shaping import Shaping
 from services.runtime.deadline import within
 from services.runtime.errors import InvalidArgument
-from services.runtime.media import ImageLimits, decode_image
+from services.runtime.media import DECODERS, ImageLimits, decode_image
+
+T = TypeVar("T")
 
 _RESPONSE_BYTES, _ITEM_BYTES = 2**10, 64
 """What a response, and each of its embeddings, holds at most beside the vectors: names, usage, shapes, lengths."""
@@ -82,8 +88,10 @@ class Embedder:
     def __init__(self, settings: EmbedderSettings, batcher: Batcher) -> None:
         self._batcher = batcher
         self._cache = EmbeddingCache(settings.cache_bytes)
-        self._room = Room(settings.max_queued_tokens)
-        self._patient_room = Room(_PATIENT_BATCHES * settings.max_batch_tokens)
+        self._room = Room(settings.max_queued_tokens, "tokens")
+        self._patient_room = Room(_PATIENT_BATCHES * settings.max_batch_tokens, "tokens")
+        self._bytes = Room(settings.max_queued_bytes)
+        self._patient_turns = asyncio.Semaphore(DECODERS - 1)
         self._limits = ImageLimits(settings.max_media_bytes, settings.max_image_pixels)
         self._max_response_bytes = settings.max_message_bytes
 
@@ -94,18 +102,20 @@ class Embedder:
         failed).
         """
         model = served.model
-        reads = await asyncio.to_thread(_read_all, model, question)
-        if question.shaping is not None:
-            self._check_response(model, reads, question.document, question.shaping)
-        with observed(served.name, model.facts) as work:
-            work.items, work.tokens = len(reads), sum(read.tokens for read in reads)
-            known = [self._cache.get(read.key) for read in reads]
-            missing = [read for read, found in zip(reads, known, strict=True) if found is None]
-            # Room is taken before a picture is decoded: what waits in memory is bounded, not its number of callers.
-            async with self._room.held(sum(read.tokens for read in missing), patient=False):
-                made = iter(await self._make_all(model, missing, deadline))
-            items = [found or next(made) for found in known]
-            work.tokens = sum(item.tokens for item in items)
+        async with self._bytes.held(sum(map(_size, question.items)), patient=False):
+            reads = await asyncio.to_thread(_read_all, model, question)
+            if question.shaping is not None:
+                self._check_response(model, reads, question.document, question.shaping)
+            with observed(served.name, model.facts) as work:
+                work.items, work.tokens = len(reads), sum(read.tokens for read in reads)
+                known = [self._cache.get(read.key) for read in reads]
+                missing = [read for read, found in zip(reads, known, strict=True) if found is None]
+                self._check_in_time(model, missing, deadline)
+                # Room is taken before a picture is decoded: what waits in memory is bounded, not its callers' number.
+                async with self._room.held(sum(read.tokens for read in missing), patient=False):
+                    made = iter(await self._make_all(model, missing, deadline))
+                items = [found or next(made) for found in known]
+                work.tokens = sum(item.tokens for item in items)
         return Embedded(tuple(item.vectors for item in items), work.tokens, sum(item.media_tokens for item in items))
 
     async def embed_item(
@@ -117,14 +127,22 @@ class Embedder:
 
         Raises InvalidArgument naming the item's field, Overloaded, DeadlineExceeded, or Unavailable.
         """
-        async with within(max(deadline - asyncio.get_running_loop().time(), 0)):
-            read = await asyncio.to_thread(_read, served.model, item, document=document)
+        model = served.model
+        bytes_held = nullcontext() if patient else self._bytes.held(_size(item), patient=False)
+        async with within(max(deadline - asyncio.get_running_loop().time(), 0)), bytes_held:
+            work = partial(_read, model, item, document=document)
+            read = await (self.in_turn(work) if patient else asyncio.to_thread(work))
             if found := self._cache.get(read.key):
                 return found
             room = self._patient_room if patient else self._room
             async with room.held(read.tokens, patient=patient):
-                ready = self._ready(served.model, read)
-                return await self._make(served.model, read, ready, patient=patient, deadline=deadline)
+                ready = partial(self._ready, model, read, patient=patient)
+                return await self._make(model, read, ready, patient=patient, deadline=deadline)
+
+    async def in_turn(self, work: Callable[[], T]) -> T:
+        """What `work` returns in a thread, for patient callers: never so many at once that others find none free."""
+        async with self._patient_turns:
+            return await asyncio.to_thread(work)
 
     def _check_response(self, model: EmbeddingModel, reads: Sequence[_Read], document: bool, shaping: Shaping) -> None:
         size = _RESPONSE_BYTES
@@ -140,46 +158,69 @@ class Embedder:
                 reason=ERROR_REASON_MESSAGE_SIZE,
             )
 
+    def _check_in_time(self, model: EmbeddingModel, reads: Sequence[_Read], deadline: float) -> None:
+        """Of all that is not being made already, before its pictures are decoded, as `Batcher.check` does."""
+        unmade = {read.key: read for read in reads if not self._cache.is_making(read.key)}
+        tokens: Counter[Lane] = Counter()
+        for read in unmade.values():
+            # Where a picture's size decides its bucket, the batcher judges it once it is decoded.
+            kind, bucket = (Kind.IMAGE, None) if read.item is None else (Kind.TEXT, read.item.bucket)
+            tokens[Lane(model, kind, bucket, patient=False)] += read.tokens
+        for lane, of_lane in tokens.items():
+            self._batcher.check(lane, of_lane, deadline)
+
     async def _make_all(self, model: EmbeddingModel, reads: Sequence[_Read], deadline: float) -> list[EmbeddedItem]:
-        """Each goes to the model as soon as it is decoded. When pictures are bad, the first one's error is raised."""
-        ready = [asyncio.create_task(self._ready(model, read)) for read in reads]
+        """Each goes to the model as soon as it is decoded; the first that fails ends the others. When pictures are bad,
+        the first one's error is raised.
+        """
+        ready = [asyncio.create_task(self._ready(model, read, patient=False)) for read in reads]
         made = [
-            asyncio.create_task(self._make(model, read, task, patient=False, deadline=deadline))
+            asyncio.create_task(self._make(model, read, lambda task=task: task, patient=False, deadline=deadline))
             for read, task in zip(reads, ready, strict=True)
         ]
         try:
+            return await asyncio.gather(*made)
+        except InvalidArgument:
             for task in ready:
                 await task
-            return await asyncio.gather(*made)
+            raise
         finally:
             for task in (*ready, *made):
                 task.cancel()
             await asyncio.gather(*ready, *made, return_exceptions=True)
 
     async def _make(
-        self, model: EmbeddingModel, read: _Read, ready: Awaitable[Item], *, patient: bool, deadline: float
+        self,
+        model: EmbeddingModel,
+        read: _Read,
+        ready: Callable[[], Awaitable[Item]],
+        *,
+        patient: bool,
+        deadline: float,
     ) -> EmbeddedItem:
-        item = await ready
+        """`ready` is called where nobody else has made the embedding, or makes it."""
 
         async def make() -> EmbeddedItem:
+            item = await ready()
             vectors = await self._batcher.embed(model, item, patient=patient, deadline=deadline)
             return EmbeddedItem(vectors, model.tokens(item), model.media_tokens(item))
 
         return await self._cache.made(read.key, make, patient=patient)
 
-    async def _ready(self, model: EmbeddingModel, read: _Read) -> Item:
+    async def _ready(self, model: EmbeddingModel, read: _Read, *, patient: bool) -> Item:
         if read.item is not None:
             return read.item
         media = read.source
-        picture = await decode_image(
-            media.data,
-            field=media.field,
-            mime_type=media.mime_type,
-            limits=self._limits,
-            resize=partial(model.picture_size, field=media.field),
-            resample=model.facts.resample,
-            shrink_on_load=True,
-        )
+        async with self._patient_turns if patient else nullcontext():
+            picture = await decode_image(
+                media.data,
+                field=media.field,
+                mime_type=media.mime_type,
+                limits=self._limits,
+                resize=partial(model.picture_size, field=media.field),
+                resample=model.facts.resample,
+                shrink_on_load=True,
+            )
         return model.picture(picture.image)
 
 
@@ -190,6 +231,10 @@ def is_found(item: Text | Media, *, document: bool) -> bool:
 
 def _read_all(model: EmbeddingModel, question: Question) -> list[_Read]:
     return [_read(model, source, document=question.document) for source in question.items]
+
+
+def _size(source: Text | Media) -> int:
+    return len(source.text if isinstance(source, Text) else source.data)
 
 
 def _read(model: EmbeddingModel, source: Text | Media, *, document: bool) -> _Read:

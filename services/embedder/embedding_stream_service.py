@@ -1,8 +1,8 @@
 """One call of EmbedStream: many items, each answered by its own embedding or its own error."""
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from functools import partial
 
 from chiasm.v1 import embedding_pb2, errors_pb2
 from services.embedder import convert
@@ -23,8 +23,8 @@ _FIRST_BYTES = 2**10
 
 
 class EmbeddingStream:
-    """Holds at most as many items as a request may have, read and not yet answered, and as many bytes of them as a
-    message may have: who does not read the responses holds up the requests.
+    """Holds at most as many items as a request may have, and as many bytes of them and their answers as a message may
+    have, until the answers are taken: who does not read the responses holds up the requests.
 
     Args:
         first: the stream's first request, which has passed `check_embed_stream` and is named.
@@ -58,7 +58,7 @@ class EmbeddingStream:
         items = windowed(self._items(requests), self._answer, at_once=self._at_once)
         with observed(self._served.name, facts) as work:
             async with aclosing(items) as responses:
-                async for response in responses:
+                async for response, held in responses:
                     work.items += 1
                     work.tokens += response.usage.input_tokens
                     if is_first:
@@ -66,6 +66,7 @@ class EmbeddingStream:
                         response.request_id = self._first.request_id
                         is_first = False
                     yield response
+                    self._room.leave(held)
 
     async def _items(
         self, requests: AsyncIterator[embedding_pb2.EmbedStreamRequest]
@@ -76,21 +77,30 @@ class EmbeddingStream:
             if request is not self._first and [field.name for field, _ in request.ListFields()] != ["item"]:
                 raise InvalidArgument("after the first message each is an item, and nothing else", field="item")
             if request.HasField("item"):
-                await self._room.enter(request.item.ByteSize())
+                await self._room.enter(self._size(request.item))
                 yield index, request.item
                 index += 1
             request = await anext(requests, None)
 
-    async def _answer(self, numbered: tuple[int, embedding_pb2.EmbedItem]) -> embedding_pb2.EmbedStreamResponse:
+    def _size(self, item: embedding_pb2.EmbedItem) -> int:
+        """Bytes of the item and, at most, its embedding. A text has hardly more tokens than it takes bytes."""
+        facts, is_picture = self._served.model.facts, item.HasField("media")
+        vectors = 1
+        if facts.late_interaction:
+            vectors = facts.image_tokens if is_picture else min(item.ByteSize(), facts.max_text_tokens)
+        return item.ByteSize() + self._shaping.size(vectors, facts, found=is_picture or self._document)
+
+    async def _answer(
+        self, numbered: tuple[int, embedding_pb2.EmbedItem]
+    ) -> tuple[embedding_pb2.EmbedStreamResponse, int]:
+        """And what it holds of the room until it is taken."""
         index, item = numbered
         try:
-            return await self._embedded(index, item)
+            response = await self._embedded(index, item)
         except Exception as error:  # noqa: BLE001 - it is the item's answer
             response = embedding_pb2.EmbedStreamResponse(index=index)
             response.error.Pack(status_of(_METHOD, error))
-            return response
-        finally:
-            self._room.leave(item.ByteSize())
+        return response, self._size(item)
 
     async def _embedded(self, index: int, proto: embedding_pb2.EmbedItem) -> embedding_pb2.EmbedStreamResponse:
         check_embed_item(proto, "item")
@@ -98,14 +108,11 @@ class EmbeddingStream:
         embedded: EmbeddedItem = await self._embedder.embed_item(
             self._served, item, document=self._document, patient=True, deadline=self._deadline
         )
+        found = is_found(item, document=self._document)
+        shaped = partial(convert.embedding_to_proto, embedded.vectors, self._shaping, found=found)
         response = embedding_pb2.EmbedStreamResponse(
             index=index,
-            embedding=await asyncio.to_thread(
-                convert.embedding_to_proto,
-                embedded.vectors,
-                self._shaping,
-                found=is_found(item, document=self._document),
-            ),
+            embedding=await self._embedder.in_turn(shaped),
             usage=convert.usage_to_proto(embedded),
         )
         if (size := response.ByteSize() + _FIRST_BYTES) > self._max_bytes:

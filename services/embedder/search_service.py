@@ -113,7 +113,7 @@ class SearchServer(search_pb2_grpc.SearchServiceServicer):
         async with within(seconds):
             collection = await self._collection(context, request.collection, "collection")
             found = await self._searcher.search(collection, question, deadline)
-        response = convert.found_to_proto(found, request_id)
+            response = await asyncio.to_thread(convert.found_to_proto, found, request_id)
         if (size := response.ByteSize()) > self._settings.max_message_bytes:
             raise InvalidArgument(
                 f"the hits take {size:,} bytes, a message at most {self._settings.max_message_bytes:,}: ask for fewer",

@@ -49,7 +49,9 @@ class EmbedderService(models_pb2_grpc.ModelServiceServicer):
     def __init__(self, settings: EmbedderSettings) -> None:
         self._settings = settings
         self._worker = Worker()
-        self._batcher = Batcher(self._worker, max_batch_tokens=settings.max_batch_tokens)
+        self._batcher = Batcher(
+            self._worker, max_batch_tokens=settings.max_batch_tokens, batch_timeout_s=settings.batch_timeout_s
+        )
         self._models = ServedModels()
         self._documents = Documents(_limits(settings), processes=settings.document_processes)
         embedder = Embedder(settings, self._batcher)
@@ -82,11 +84,11 @@ class EmbedderService(models_pb2_grpc.ModelServiceServicer):
             group.create_task(self._search.catalogue.run(), name="maintain the collections")
 
     async def stop(self) -> None:
-        self._worker.stop()
         async with AsyncExitStack() as closing:  # each, whatever another raises
             if self._search.catalogue is not None:  # the start may have been cut short
                 closing.push_async_callback(self._search.catalogue.close)
             closing.push_async_callback(self._documents.close)
+            closing.push_async_callback(self._worker.stop)
 
     async def ListModels(
         self, request: models_pb2.ListModelsRequest, context: grpc.aio.ServicerContext

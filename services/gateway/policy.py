@@ -190,6 +190,11 @@ class TenantPolicy(Section):
     max_priority: Literal["low", "normal", "high"] = "high"
     """Higher priorities that it asks for are taken as this one."""
 
+    @property
+    def may_use_all(self) -> bool:
+        """Whether it may use every model."""
+        return "*" in self.models
+
     def may_use(self, model: str) -> bool:
         """Whether it may use the model of this name."""
         return matches(model, self.models)

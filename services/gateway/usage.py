@@ -8,8 +8,8 @@ import grpc
 from chiasm.v1 import errors_pb2, usage_pb2, usage_pb2_grpc
 from services.gateway.config import GatewaySettings
 from services.gateway.forwarding import Method, Terms, answer, answers
+from services.gateway.target_channel import channel_to
 from services.gateway.tenants import door
-from services.runtime.channel import open_channel
 from services.runtime.deadline import remaining_s
 from services.runtime.errors import FailedPrecondition, PermissionDenied
 
@@ -26,16 +26,9 @@ class UsageForwarder(usage_pb2_grpc.UsageServiceServicer):
 
     def open(self) -> None:
         """To be called before the first call. Raises OSError when a certificate cannot be read."""
-        settings = self._settings
-        if settings.usage_target is not None:
-            self._channel = open_channel(
-                settings.usage_target,
-                max_message_bytes=settings.max_message_bytes,
-                ca_file=settings.target_ca_file,
-                certificate_file=settings.target_certificate_file,
-                key_file=settings.target_key_file,
-                service=None,  # one without a key for its provider still has its ledger
-            )
+        if self._settings.usage_target is not None:
+            # One without a key for its provider still has its ledger, so it need not be ready.
+            self._channel = channel_to(self._settings.usage_target, self._settings, service=None)
             self._stub = usage_pb2_grpc.UsageServiceStub(self._channel)
 
     async def close(self) -> None:

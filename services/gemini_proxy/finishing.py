@@ -1,15 +1,12 @@
 """What an answer ended with: the provider's word for it, and whether it is of the form asked for."""
 
-import json
 from enum import Enum
-from typing import NoReturn
-
-from jsonschema_rs import Draft202012Validator, RegexOptions
 
 from services.gemini_proxy.attempt import Result
 from services.gemini_proxy.question import Question, Settings, Task
 from services.gemini_proxy.tasks import Detection, MalformedAnswer, read_boxes, read_json
 from services.runtime.errors import InvalidArgument
+from services.runtime.json_validation import Validator
 
 
 class FinishReason(Enum):
@@ -56,11 +53,11 @@ def finish_of(word: str, message: str, text: str, result: Result, settings: Sett
 def check_schema(schema: str, field: str) -> None:
     """Raises InvalidArgument naming `field` where `schema`, JSON text of an object, is no JSON schema of draft 2020-12.
 
-    Nor may it refer to other documents, or have a pattern with a look-around or a back-reference.
+    Nor may it be one that `Validator` does not take.
     """
     try:
-        _validator(schema)
-    except (ValueError, RecursionError) as error:
+        Validator(schema)
+    except ValueError as error:
         raise InvalidArgument(f"not a JSON schema that can be kept to: {_first_line(error)}", field=field) from error
 
 
@@ -78,22 +75,10 @@ def read_form(question: Question, text: str) -> tuple[Detection, ...]:
 
 def _check_answer(answer: object, schema: str) -> None:
     try:
-        _validator(schema).validate(answer)
-    except (ValueError, RecursionError) as error:
-        place = "/".join(map(str, getattr(error, "instance_path", ())))
-        raise MalformedAnswer(f"at /{place[:100]}: {_first_line(error)}") from error
-
-
-def _validator(schema: str) -> Draft202012Validator:
-    """Raises ValueError, and RecursionError, for what is no schema. Its patterns match in linear time."""
-    return Draft202012Validator(
-        json.loads(schema), retriever=_no_document, pattern_options=RegexOptions(), mask="the value"
-    )
-
-
-def _no_document(uri: str) -> NoReturn:
-    raise ValueError("references to other documents are not followed")
+        Validator(schema).check(answer)
+    except ValueError as error:
+        raise MalformedAnswer(_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:150]
+    return str(error).partition("\n")[0][:250]

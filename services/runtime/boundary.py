@@ -2,32 +2,56 @@
 
 import asyncio
 import logging
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import status_pb2
 from grpc_status import rpc_status
 
 from chiasm.v1.errors_pb2 import ErrorReason
-from services.runtime.errors import DOMAIN, ChiasmError, DeadlineExceeded, Internal, Overloaded, Unavailable, to_status
+from services.runtime.errors import (
+    DOMAIN,
+    ChiasmError,
+    DeadlineExceeded,
+    Internal,
+    InvalidArgument,
+    Overloaded,
+    Unavailable,
+    info_of,
+    reason_of,
+    to_status,
+)
 from services.runtime.interception import AroundInterceptor
 
 logger = logging.getLogger(__name__)
 
 _UNAVAILABLE = Unavailable.code, ErrorReason.ERROR_REASON_MODEL_UNAVAILABLE, "the model server is unavailable", 1.0
 _TOO_SLOW = DeadlineExceeded.code, ErrorReason.ERROR_REASON_DEADLINE, "the model server ran out of time", None
-# Said by gRPC itself of a message that is larger than it takes: the same call would not fare better.
-_TOO_LARGE = Overloaded.code, ErrorReason.ERROR_REASON_OVERLOADED, "the model server does not take so much", None
+_OVERLOADED = (
+    Overloaded.code,
+    ErrorReason.ERROR_REASON_OVERLOADED,
+    "the model server has as many calls as it takes",
+    Overloaded.default_retry_after_s,
+)
 
 _KNOWN_UPSTREAM = {
     grpc.StatusCode.UNAVAILABLE: _UNAVAILABLE,
     grpc.StatusCode.CANCELLED: _UNAVAILABLE,  # nobody here cancelled: the server went away under the call
     grpc.StatusCode.DEADLINE_EXCEEDED: _TOO_SLOW,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: _TOO_LARGE,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _OVERLOADED,
 }
+
+# grpc.aio puts it in the place of the server's status where a stream ends while it is written to:
+# https://github.com/grpc/grpc/issues/36066
+_STATUS_LOST = "Internal error from Core"
+_LOST = Unavailable.code, ErrorReason.ERROR_REASON_INTERNAL, "the model server ended the stream, and gRPC lost why", 1.0
+
+# Said by gRPC itself, on either side, of a request or an answer; its own code for it is RESOURCE_EXHAUSTED.
+_TOO_LARGE = re.compile(r"larger than max(?: \((\d+) vs\. (\d+)\))?")
 
 
 # https://github.com/grpc/proposal/blob/master/A6-client-retries.md#pushback
@@ -45,12 +69,21 @@ class Upstream(ChiasmError):
         self.forwarded = _chiasm_status(error)
         if self.forwarded is not None:
             self.code = error.code()
-            super().__init__(self.forwarded.message, reason=_reason(self.forwarded))
-        elif error.code() in _KNOWN_UPSTREAM:
-            self.code, reason, message, retry_after_s = _KNOWN_UPSTREAM[error.code()]
+            super().__init__(self.forwarded.message, reason=reason_of(self.forwarded))
+        elif error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and (sizes := _TOO_LARGE.search(error.details() or "")):
+            self.code = InvalidArgument.code
+            super().__init__(_too_large(*sizes.groups()), reason=ErrorReason.ERROR_REASON_MESSAGE_SIZE)
+        elif known := _known(error):
+            self.code, reason, message, retry_after_s = known
             super().__init__(message, reason=reason, retry_after_s=retry_after_s)
         else:
             super().__init__(f"the model server answered {error.code().name}: {error.details()}")
+
+
+def _known(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, ErrorReason, str, float | None] | None:
+    if error.code() is grpc.StatusCode.INTERNAL and error.details() == _STATUS_LOST:
+        return _LOST
+    return _KNOWN_UPSTREAM.get(error.code())
 
 
 class Boundary(AroundInterceptor):
@@ -91,16 +124,10 @@ def _chiasm_status(error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
         status = rpc_status.from_call(error)
     except (ValueError, DecodeError):  # details that contradict the status, or are none
         return None
-    return status if status is not None and _error_info(status).domain == DOMAIN else None
+    return status if status is not None and info_of(status).domain == DOMAIN else None
 
 
-def _reason(status: status_pb2.Status) -> ErrorReason:
-    name = f"ERROR_REASON_{_error_info(status).reason}"
-    # A newer server may give reasons this one has never heard of.
-    return ErrorReason.Value(name) if name in ErrorReason.keys() else ErrorReason.ERROR_REASON_UNSPECIFIED  # noqa: SIM118
-
-
-def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
-    info = error_details_pb2.ErrorInfo()
-    next((detail for detail in status.details if detail.Unpack(info)), None)
-    return info
+def _too_large(size: str | None, most: str | None) -> str:
+    if size is None:
+        return "a message is larger than the server behind takes, or than is taken from it"
+    return f"a message to or from the server behind has {int(size):,} bytes; at most {int(most):,} are taken"

@@ -226,6 +226,19 @@ def to_status(error: ChiasmError) -> status_pb2.Status:
     return status
 
 
+def info_of(status: status_pb2.Status) -> error_details_pb2.ErrorInfo:
+    """Empty where the status has none."""
+    info = error_details_pb2.ErrorInfo()
+    next((detail for detail in status.details if detail.Unpack(info)), None)
+    return info
+
+
+def reason_of(status: status_pb2.Status) -> ErrorReason:
+    """Unspecified where the status has none, or one that a newer server has and this one has never heard of."""
+    name = f"ERROR_REASON_{info_of(status).reason}"
+    return ErrorReason.Value(name) if name in ErrorReason.keys() else ErrorReason.ERROR_REASON_UNSPECIFIED  # noqa: SIM118
+
+
 def _quota_failure(violation: Violation, message: str) -> error_details_pb2.QuotaFailure:
     return error_details_pb2.QuotaFailure(
         violations=[

@@ -5,16 +5,22 @@ from typing import Any
 from urllib.parse import unquote
 
 MAX_STEPS = 10_000
+MAX_PATTERNS = 32
+MAX_PATTERN_CHARACTERS = 4_096
+"""Of all patterns together."""
 
 _REFERENCES = ("$ref", "$dynamicRef")
 _ANCHORS = ("$anchor", "$dynamicAnchor")
 _UNEVALUATED = ("unevaluatedProperties", "unevaluatedItems")
 # So often validators go through a part to learn what it evaluated: measured with jsonschema-rs, 2.7.
 _TIMES_UNEVALUATED = 3
+_STEPS_OF_A_PATTERN = 100  # a text is matched as soon as so many plain parts are checked
 
 
-def check_involved(schema: dict[str, Any]) -> None:
-    """Raises ValueError for a schema by which a value may take more than `MAX_STEPS` to check, at each of its places.
+def check_involved(schema: dict[str, Any]) -> int:
+    """The most steps that a value may take to check at each of its places, up to `MAX_STEPS`.
+
+    Raises ValueError where they are more, or where it has more or longer patterns than are compiled.
 
     A part counts once for every way that leads to it, as validators take each: a few kilobytes of references can stand
     for more ways than anyone has time for. A part that leads back to itself counts there as one: validators remember
@@ -23,11 +29,23 @@ def check_involved(schema: dict[str, Any]) -> None:
     must differ, and only the whole may have an `$id`.
     """
     try:
+        _check_patterns(schema)
         steps = _Steps(schema).of(schema)
     except RecursionError:
         steps = MAX_STEPS + 1
     if steps > MAX_STEPS:
         raise ValueError(f"too involved: its references lead to more than {MAX_STEPS:,} parts")
+    return steps
+
+
+def _check_patterns(schema: dict[str, Any]) -> None:
+    patterns = [pattern for part in _parts(schema) for pattern in _patterns(part)]
+    if len(patterns) > MAX_PATTERNS:
+        raise ValueError(f"too involved: it has {len(patterns):,} patterns; at most {MAX_PATTERNS} are taken")
+    if (size := sum(map(len, patterns))) > MAX_PATTERN_CHARACTERS:
+        raise ValueError(
+            f"too involved: its patterns have {size:,} characters; at most {MAX_PATTERN_CHARACTERS:,} are taken"
+        )
 
 
 class _Steps:
@@ -60,6 +78,8 @@ class _Steps:
         if key not in self._known:
             self._begun.add(key)
             steps = 1 + sum(map(self.of, parts))
+            if isinstance(part, dict):
+                steps += _STEPS_OF_A_PATTERN * len(_patterns(part))
             self._begun.remove(key)
             if not self._loops.isdisjoint(map(id, parts)):
                 self._loops.add(key)
@@ -99,3 +119,8 @@ def _parts(part: object) -> Iterator[dict[str, Any]]:
 
 def _texts(part: dict[str, Any], names: tuple[str, ...]) -> list[str]:
     return [part[name] for name in names if isinstance(part.get(name), str)]
+
+
+def _patterns(part: dict[str, Any]) -> list[str]:
+    names = part.get("patternProperties")
+    return [*_texts(part, ("pattern",)), *(names if isinstance(names, dict) else ())]

@@ -22,8 +22,11 @@ _MODES = ("RGB", "L", "P", "1")
 _LYING = (5, 6, 7, 8)  # values of EXIF's orientation that swap width and height
 _PNG_DEPTH_OFFSET = 24  # the byte after width and height in IHDR
 
+DECODERS = min(4, max(2, os.cpu_count() or 2))
+"""Pictures that are decoded at once, 2 or more: who has many to decode can leave one to others."""
+
 # Each may hold the greatest picture twice.
-_threads = ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1), thread_name_prefix="media")
+_threads = ThreadPoolExecutor(max_workers=DECODERS, thread_name_prefix="media")
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,8 @@ def check_classify(request: classification_pb2.ClassifyRequest, *, max_labels: i
     text_bytes = 0
     for i, label in enumerate(request.labels):
         text_bytes += check_text(label, f"labels[{i}]", MAX_TEXT_BYTES - text_bytes)
+        if not label.strip():
+            raise _required(f"labels[{i}]", "send a label that is not blank")
     if len(set(request.labels)) < len(request.labels):
         raise InvalidArgument("two labels are alike", field="labels")
 

@@ -146,6 +146,17 @@ async def test_an_error_carries_its_details(server: Scripted, picture: Path) -> 
     assert error.code == "RESOURCE_EXHAUSTED"
 
 
+async def test_a_stream_whose_status_grpc_has_lost_may_be_tried_again(server: Scripted, picture: Path) -> None:
+    async def script(context: Context) -> Message:
+        await fail(context, grpc.StatusCode.INTERNAL, "Internal error from Core")
+        raise AssertionError
+
+    server.unary = script
+    async with chiasm.AsyncClient(server.address) as client:
+        with pytest.raises(chiasm.Unavailable, match="gRPC has lost why"):
+            await client.caption(picture)
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [

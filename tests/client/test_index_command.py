@@ -145,6 +145,20 @@ async def test_a_file_that_ends_its_streams_is_given_up_alone(embedder: Scripted
     assert max(embedder.remaining_s) > STREAM_S
 
 
+@pytest.mark.parametrize("large", ["c", "bdfhjl"])
+async def test_a_file_that_the_server_finds_too_large_is_given_up_alone(
+    embedder: ScriptedEmbedder, tmp_path: Path, large: str
+) -> None:
+    """Below the command's own limit, and above that of the server's gRPC, which ends the stream."""
+    names = "abcdefghijklm"
+    texts = {name: "x" * 5 * 2**20 if name in large else "x" for name in names}
+    tally = await asyncio.to_thread(indexed, embedder, written(tmp_path, **texts))
+    assert tally.stored == len(names) - len(large)
+    assert {name: error.reason for name, error in tally.failures.items()} == {
+        f"{name}.txt": "MESSAGE_SIZE" for name in large
+    }
+
+
 async def test_a_server_that_ends_every_stream_is_given_up(embedder: ScriptedEmbedder, tmp_path: Path) -> None:
     async def end_the_stream(context: Context) -> None:
         await fail(context, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", "")
@@ -154,6 +168,16 @@ async def test_a_server_that_ends_every_stream_is_given_up(embedder: ScriptedEmb
     with pytest.raises(DeadlineExceeded):
         await asyncio.to_thread(indexed, embedder, folder)
     assert len(embedder.metadata) == 1 + indexing.MOST_GIVEN_UP
+
+
+async def test_who_runs_out_of_time_is_told_of_what_the_command_has(embedder: ScriptedEmbedder, folder: Path) -> None:
+    async def expire(context: Context) -> None:
+        await fail(context, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    embedder.before = expire
+    ended = await invoke("index", str(folder), "--collection", "one", "--address", embedder.address)
+    assert ended.code == 4
+    assert "in time: run the same command again to go on (Deadline Exceeded)" in ended.err
 
 
 async def test_files_that_are_too_large_are_not_sent(
@@ -250,3 +274,10 @@ async def test_a_folder_that_is_none(embedder: ScriptedEmbedder, tmp_path: Path)
     ended = await invoke("index", str(tmp_path / "absent"), "--collection", "one", "--address", embedder.address)
     assert ended.code == 2
     assert "is no folder" in ended.err
+
+
+async def test_a_folder_with_nothing_to_index_makes_no_collection(embedder: ScriptedEmbedder, tmp_path: Path) -> None:
+    (tmp_path / "program.exe").write_bytes(b"MZ")
+    ended = await invoke("index", str(tmp_path), "--collection", "one", "--address", embedder.address)
+    assert (ended.code, embedder.collections) == (2, {})
+    assert f"no picture, PDF, film or text in {tmp_path} (field: folder)" in ended.err

@@ -146,8 +146,8 @@ async def test_an_answer_names_its_sources(server: ScriptedEmbedder, tmp_path: P
     ended = await invoke("answer", "what colour?", "--limit", "3", "--out", str(out), "--address", server.address)
     assert ended.code == 0
     assert ended.out.splitlines() == ["It is red. [1]", '[1] report.pdf, page 3: "red"']
-    assert "dropped: source 2, film.mp4, 1:12 to 1:15, is not saying so: it says: blue" in ended.err
-    assert "dropped: source 3 is dropped: newer than this client" in ended.err
+    assert "dropped: film.mp4, 1:12 to 1:15 does not say so: it says: blue" in ended.err
+    assert "dropped: source 3 does not hold: newer than this client" in ended.err
     assert server.requests[-1].search.limit == 3
     with Image.open(out) as sheet:
         assert sheet.format == "JPEG"
@@ -171,6 +171,33 @@ async def test_collections_are_listed_and_removed(server: ScriptedEmbedder) -> N
     assert (await invoke("collections", "--delete", "one", "--address", server.address)).code == 0
     assert server.collections == {}
     assert "make one with" in (await invoke("collections", "--address", server.address)).err
+
+
+async def test_a_collection_that_is_removed_meanwhile_is_passed_over(server: ScriptedEmbedder) -> None:
+    server.collections["collections/two"] = search_pb2.Collection(
+        name="collections/two", precision=search_pb2.PRECISION_FLOAT32
+    )
+
+    async def remove(context: Context) -> None:
+        if isinstance(server.requests[-1], search_pb2.GetCollectionRequest):
+            server.collections.pop("collections/one", None)
+
+    server.before = remove
+    listed = await invoke("collections", "--address", server.address)
+    assert listed.code == 0
+    assert [line.split()[0] for line in listed.out.splitlines()] == ["COLLECTION", "two"]
+
+
+@pytest.mark.parametrize("arguments", [("search", "red"), ("answer", "what?"), ("classify", "PICTURE", "a cat")])
+async def test_a_drawing_that_fails_is_all_that_is_said(
+    server: ScriptedEmbedder, picture: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out.png"
+    out.symlink_to(tmp_path / "absent" / "out.png")
+    filled = [str(picture) if word == "PICTURE" else word for word in arguments]
+    ended = await invoke(*filled, "--out", str(out), "--json", "--address", server.address)
+    assert ended.code == 2
+    assert json.loads(ended.out)["error"]["field"] == "out"
 
 
 async def test_labels_are_a_bar_chart(server: ScriptedEmbedder, picture: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from PIL import Image, ImageFont
 from chiasm.classification import LabelScore
 from chiasm.command.bars import HEIGHT, LABEL, draw_bars
 from chiasm.command.heat import heat_panels
-from chiasm.command.lettering import cut
+from chiasm.command.lettering import cut, wrapped
 from chiasm.command.sheet import CELL, draw_explained, draw_sheet
 from chiasm.search import Hit, WordMatch
 from tests.pictures import encoded
@@ -49,6 +49,13 @@ def test_any_names_and_texts_can_be_drawn(name: str, title: str, text: str) -> N
     draw_sheet([found(name, picture=None, text=text, page=3)], title)
 
 
+def test_a_long_title_goes_on_in_lines_within_the_sheet() -> None:
+    short, long = draw_sheet([found()], "a star"), draw_sheet([found()], "what colour is the star? " * 20)
+    assert long.height > short.height
+    margin = long.crop((long.width - 14, 0, long.width, long.height))
+    assert [colour for _, colour in margin.getcolors()] == [(255, 255, 255)]
+
+
 def test_nothing_found_is_a_sheet_too() -> None:
     assert draw_sheet([], "nothing").height > 0
 
@@ -86,3 +93,15 @@ def test_a_long_text_is_cut_without_measuring_it_again_and_again() -> None:
     assert text.startswith(shown[:-3])
     longer = text[: len(shown) - 2] + "..."
     assert font.getlength(shown) <= 300 < font.getlength(longer)
+
+
+def test_words_fill_lines_and_what_is_left_is_cut() -> None:
+    font = ImageFont.load_default(15)
+    wide = round(font.getlength("blue square")) + 1
+    assert wrapped("red circle\nblue  square", wide, font, most=2) == ["red circle", "blue square"]
+    first, second = wrapped("red circle and a blue square", wide, font, most=2)
+    assert first == "red circle"
+    assert second.startswith("and a")
+    assert second.endswith("...")
+    assert wrapped("w" * 99, wide, font, most=2)[0].endswith("...")
+    assert wrapped("", wide, font, most=2) == []

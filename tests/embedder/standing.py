@@ -16,6 +16,7 @@ from services.embedder.models.served import Served, ServedModels
 @dataclass(frozen=True)
 class Standing:
     embedder: Embedder
+    batcher: Batcher
     served: Served
     settings: EmbedderSettings
 
@@ -29,11 +30,11 @@ async def standing(folder: Path, *, running: bool = True, **settings: object) ->
     configured = EmbedderSettings(models=[str(folder)]).model_copy(update=settings)
     worker, models = Worker(), ServedModels()
     await worker.run(models.add, str(folder), configured)
-    batcher = Batcher(worker, max_batch_tokens=configured.max_batch_tokens)
+    batcher = Batcher(worker, max_batch_tokens=configured.max_batch_tokens, batch_timeout_s=configured.batch_timeout_s)
     run = asyncio.create_task(batcher.run() if running else asyncio.Event().wait())
     try:
-        yield Standing(Embedder(configured, batcher), *models, configured)
+        yield Standing(Embedder(configured, batcher), batcher, *models, configured)
     finally:
         run.cancel()
         await asyncio.wait({run})
-        worker.stop()
+        await worker.stop()

@@ -72,6 +72,7 @@ BAD = {
     "labels": {"labels": []},
     "labels[1]": {"labels": ["a", "b\0"]},
     "labels[0]": {"labels": [" "]},
+    "labels[2]": {"labels": ["a", "b", "\t"], "template": "a photo of {}"},
     "template": {"template": "no place"},
     "mode": {"mode": 7},
     "request_id": {"request_id": "?"},

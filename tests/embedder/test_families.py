@@ -1,5 +1,7 @@
 """Each family's vectors beside those of transformers run by itself, in batches and alone."""
 
+import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
@@ -85,6 +87,19 @@ def test_clip_takes_the_middle_of_pictures(folder: Folder) -> None:
     model = load(str(folder("clip")), EmbedderSettings())
     assert_same_in_batches_and_alone(model, texts(model), reference.clip_texts(folder("clip"), TEXTS))
     assert_same_in_batches_and_alone(model, pictures(model), reference.clip_images(folder("clip"), IMAGES))
+
+
+@pytest.mark.parametrize("token", ["<|endoftext|>", "<|EndOfText|>", "<|STARTOFTEXT|>"])
+def test_clip_takes_no_control_token_however_it_is_written(folder: Folder, tmp_path: Path, token: str) -> None:
+    """OpenAI's tokenizer finds them in the text that it has made small."""
+    openai = shutil.copytree(folder("clip"), tmp_path / "clip")
+    tokenizer = json.loads((openai / "tokenizer.json").read_text())
+    tokenizer["added_tokens"] = [added | {"normalized": True} for added in tokenizer["added_tokens"]]
+    (openai / "tokenizer.json").write_text(json.dumps(tokenizer))
+    model = load(str(openai), EmbedderSettings())
+    with pytest.raises(InvalidArgument, match="control token") as caught:
+        model.encode(f"a red {token} circle", document=False, field="items[0].text")
+    assert caught.value.field == "items[0].text"
 
 
 def test_clip_squeezes_pictures_where_the_checkpoint_says_so(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -18,7 +19,7 @@ from services.embedder.models import loading
 from services.embedder.models.checkpoint import Checkpoint
 from services.embedder.models.loading import load
 from services.runtime.config import BadSetting
-from services.runtime.errors import InvalidArgument
+from services.runtime.errors import Internal, InvalidArgument
 
 OLD, NEW = "1" * 40, "2" * 40
 
@@ -36,6 +37,14 @@ def test_a_checkpoint_without_all_its_weights_is_refused(siglip: Path, tmp_path:
     folder = changed(siglip, tmp_path / "lacking", lambda weights: weights.pop("logit_scale"))
     with pytest.raises(ValueError, match="lacks 1 of its weights, such as logit_scale"):
         load(str(folder), EmbedderSettings())
+
+
+def test_a_checkpoint_that_gives_no_numbers_is_refused(siglip: Path, tmp_path: Path) -> None:
+    def spoil(weights: dict[str, torch.Tensor]) -> None:
+        weights["vision_model.post_layernorm.bias"].fill_(torch.nan)
+
+    with pytest.raises(Internal, match="not finite"):
+        load(str(changed(siglip, tmp_path / "spoilt", spoil)), EmbedderSettings())
 
 
 def reconfigured(source: Path, folder: Path, **keys: object) -> Path:

@@ -1,5 +1,6 @@
 """SearchService over real sockets, before the tiny models and a real index."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -255,6 +256,7 @@ BAD = {
     "image_weight": {"text": "a", "image_weight": 1.5},
     "limit": {"text": "a", "limit": 1_001},
     "limit ": {"text": "a", "limit": 101, "with_picture": True},
+    "limit  ": {"text": "a", "limit": 101, "explain": True},
     "text": {},
     "text ": {"text": " \n"},
     "text  ": {"text": "a star " * 100},
@@ -264,6 +266,10 @@ BAD = {
     "image": {"text": "a", "mode": search_pb2.SEARCH_MODE_WORDS, "image": media_pb2.Media(data=b"x")},
     "image.data": {"text": "a", "image": media_pb2.Media(data=b"no picture")},
     "filter.clauses[0].conditions": {"text": "a", "filter": search_pb2.Filter(clauses=[search_pb2.AnyOf()])},
+    "filter.clauses": {
+        "text": "a",
+        "filter": search_pb2.Filter(clauses=[condition("name", "IN", *[Value(string_value="a")] * 1_000)] * 5),
+    },
 }
 """By the field at fault; spaces tell cases of one field apart."""
 
@@ -316,12 +322,29 @@ async def test_a_stream_that_is_left_leaves_all_as_it_was(searching: Open) -> No
             await call.write(search_pb2.IndexRequest(document=picture("book", book)))
             assert not await _has_place(search)
             call.cancel()
-            while not await _has_place(search):  # the server has not heard of the end yet
-                pass
+            await _place(search)
         (whole,) = await search.index([picture("book", book)])
         state = await search.get()
     assert whole.indexed.entry_count == 40
     assert state.document_count == 4
+
+
+async def test_a_stream_ends_at_its_callers_deadline(searching: Open) -> None:
+    async with searching(max_index_streams=1) as search:
+        await search.create()
+        call = search.stub.Index(metadata=(("chiasm-tenant", "acme"),), timeout=1)
+        await call.write(search_pb2.IndexRequest(collection=search.name))
+        await call.write(search_pb2.IndexRequest(document=picture("book", pdf_saying(["x"] * 2_000))))
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await _place(search)
+        assert (await search.get()).document_count == 0
+
+
+async def _place(search: Search) -> None:
+    """Waits until the server has heard of a stream's end."""
+    async with asyncio.timeout(30):
+        while not await _has_place(search):
+            pass
 
 
 async def _has_place(search: Search) -> bool:

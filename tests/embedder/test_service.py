@@ -160,8 +160,9 @@ async def test_a_full_queue_refuses_and_a_caller_who_leaves_empties_it(serving, 
     async with serving(siglip, max_items=20_000, max_batch_tokens=1, max_queued_tokens=1) as served:
         known = await served.client.embed(["green"])
         long = asyncio.create_task(served.client.embed([f"{i}" for i in range(2_000)]))
-        while not (await served.client.model("siglip")).waiting:
-            pass
+        async with asyncio.timeout(60):
+            while not (await served.client.model("siglip")).waiting:
+                pass
         with pytest.raises(chiasm.Overloaded) as caught:
             await served.client.embed(["star"])
         assert caught.value.retry_after_s
@@ -169,8 +170,9 @@ async def test_a_full_queue_refuses_and_a_caller_who_leaves_empties_it(serving, 
         assert ([*again], again.usage) == ([*known], known.usage)
         assert not long.done()
         long.cancel()
-        while (await served.client.model("siglip")).waiting:
-            pass
+        async with asyncio.timeout(60):
+            while (await served.client.model("siglip")).waiting:
+                pass
         await served.client.embed(["star"])
 
 

@@ -15,6 +15,7 @@ from chiasm.v1 import embedding_pb2
 from chiasm.v1.embedding_pb2_grpc import EmbeddingServiceStub
 from services.embedder.embedding_stream_service import EmbeddingStream
 from services.embedder.shaping import Shaping
+from tests.embedder.checkpoints import MAX_TEXT, WIDTH
 from tests.embedder.standing import standing
 from tests.embedder.streaming import field_of, item, numbers, status_of, streamed
 from tests.pictures import scene_png
@@ -112,16 +113,18 @@ async def test_a_stream_that_does_not_go_on_ends_at_its_deadline(serving, siglip
 
 
 async def test_a_caller_who_leaves_takes_the_items_along(serving, siglip: Path) -> None:
+    """One text is a batch, and while it is at work those behind it wait."""
     async with (
-        serving(siglip, max_batch_tokens=1, max_items=1_000) as served,
+        serving(siglip, max_batch_tokens=MAX_TEXT, max_items=1_000) as served,
         grpc.aio.insecure_channel(served.address) as channel,
     ):
         left = asyncio.create_task(streamed(channel, [f"{i}" for i in range(1_000)]))
-        while not (await served.client.model("siglip")).waiting:
-            pass
-        left.cancel()
-        while (await served.client.model("siglip")).waiting:
-            pass
+        async with asyncio.timeout(60):
+            while not (await served.client.model("siglip")).waiting:
+                pass
+            left.cancel()
+            while (await served.client.model("siglip")).waiting:
+                pass
         assert len(await served.client.embed(["star"])) == 1
 
 
@@ -134,10 +137,10 @@ async def streaming(folder: Path, **options: object) -> AsyncIterator[EmbeddingS
 
 
 class Sender:
-    """One picture without an end, and how often it was taken."""
+    """One item without an end, and how often it was taken."""
 
-    def __init__(self, data: bytes) -> None:
-        self.request = embedding_pb2.EmbedStreamRequest(item=item(data))
+    def __init__(self, thing: str | bytes) -> None:
+        self.request = embedding_pb2.EmbedStreamRequest(item=item(thing))
         self.taken = 0
 
     async def __aiter__(self) -> AsyncIterator[embedding_pb2.EmbedStreamRequest]:
@@ -168,6 +171,23 @@ async def test_items_at_work_are_bounded_in_bytes(siglip: Path) -> None:
         assert sender.taken == 3
         waiting.cancel()
         await asyncio.wait({waiting})
+
+
+async def test_what_is_answered_and_not_read_is_bounded_in_bytes(siglip: Path) -> None:
+    """One has been read; as many as fit into a message with their answers are held, and one more waits for room."""
+    sender = Sender("star")
+    each = sender.request.item.ByteSize() + 4 * WIDTH
+    async with (
+        streaming(siglip, max_message_bytes=2_000) as stream,
+        aclosing(stream.responses(aiter(sender))) as responses,
+    ):
+        assert (await anext(responses)).HasField("embedding")
+        async with asyncio.timeout(30):
+            while sender.taken < 2_000 // each + 1:
+                await asyncio.to_thread(int)
+        for _ in range(200):
+            await asyncio.to_thread(int)
+        assert sender.taken == 2_000 // each + 1
 
 
 async def test_an_embedding_larger_than_a_message_is_an_error(siglip: Path) -> None:

@@ -10,10 +10,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from chiasm import AsyncClient, DeadlineExceeded, Internal, InvalidArgument, NotFound, Task, Unavailable
+from chiasm import AsyncClient, Internal, InvalidArgument, NotFound, Task, Unavailable
 from chiasm.command.service_process import ServiceSpec
 from chiasm.command.stack import Stack
-from chiasm.v1 import models_pb2
+from chiasm.convert import generate_request
+from chiasm.v1 import generation_pb2_grpc, models_pb2
 from tests.client import scripted
 from tests.client.scripted import Context, delta, finished, started
 from tests.pictures import scene_png
@@ -22,15 +23,22 @@ PNG = scene_png()[1]
 
 
 @asynccontextmanager
-async def gateway(logs: Path, *targets: str, ready: bool = True, **settings: str) -> AsyncIterator[AsyncClient]:
+async def gateway_at(logs: Path, *targets: str, ready: bool = True, **settings: str) -> AsyncIterator[str]:
     environment = {"CHIASM_GATEWAY_TARGETS": ",".join(targets), "CHIASM_GATEWAY_REFRESH_S": "0.05", **settings}
     spec = ServiceSpec("gateway", "services.gateway", environment=environment)
     async with Stack([spec], log_dir=logs) as stack:
         if ready:
             await stack.wait_ready(30)
-        address = await asyncio.wait_for(stack.services["gateway"].bound_address(), 30)
-        async with AsyncClient(address, timeout_s=20) as client:
-            yield client
+        yield await asyncio.wait_for(stack.services["gateway"].bound_address(), 30)
+
+
+@asynccontextmanager
+async def gateway(logs: Path, *targets: str, ready: bool = True, **settings: str) -> AsyncIterator[AsyncClient]:
+    async with (
+        gateway_at(logs, *targets, ready=ready, **settings) as address,
+        AsyncClient(address, timeout_s=20) as client,
+    ):
+        yield client
 
 
 async def readiness(address: str) -> AsyncIterator[int]:
@@ -82,11 +90,14 @@ async def test_a_caller_without_a_deadline_gets_one(tmp_path: Path) -> None:
 
     async with (
         scripted.serving() as server,
-        gateway(tmp_path, server.address, CHIASM_GATEWAY_DEFAULT_TIMEOUT_S="0.2") as client,
+        gateway_at(tmp_path, server.address, CHIASM_GATEWAY_DEFAULT_TIMEOUT_S="0.2") as address,
+        grpc.aio.insecure_channel(address) as channel,
     ):
         server.stream = never
-        with pytest.raises(DeadlineExceeded):
-            await asyncio.wait_for(client.ask(PNG, "how many?", timeout_s=None), 10)
+        request = generate_request("how many?", [PNG], Task.ANSWER)
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await asyncio.wait_for(generation_pb2_grpc.GenerationServiceStub(channel).Generate(request), 10)
+        assert told.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_a_stream_that_ends_early_is_no_answer(tmp_path: Path) -> None:

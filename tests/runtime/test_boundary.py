@@ -6,7 +6,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from chiasm.v1 import generation_pb2_grpc
+from chiasm.v1.errors_pb2 import ERROR_REASON_MESSAGE_SIZE, ERROR_REASON_OVERLOADED
 from services.runtime import errors
+from services.runtime.boundary import Upstream
 from tests.runtime.echo import ask
 
 
@@ -119,3 +121,33 @@ async def test_a_foreign_status_from_upstream_is_an_opaque_fault(serving, spawni
         error = await failure(served.stub, "forward-unknown-method")
     assert error.code() is grpc.StatusCode.INTERNAL
     assert "correlation_id" in details(error)["ErrorInfo"].metadata
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says", "retry_after_s"),
+    [
+        ("SERVER: Received message larger than max (5242900 vs. 4194304)", "INVALID_ARGUMENT", "5,242,900 bytes", None),
+        ("CLIENT: Sent message larger than max (9 vs. 8)", "INVALID_ARGUMENT", "at most 8 are taken", None),
+        ("Decompressed message larger than max", "INVALID_ARGUMENT", "larger than the server behind takes", None),
+        ("Concurrent RPC limit exceeded! at 10.0.0.7", "RESOURCE_EXHAUSTED", "as many calls as it takes", 1.0),
+    ],
+)
+def test_what_grpc_itself_refuses_is_too_large_or_too_much(
+    text: str, code: str, says: str, retry_after_s: float | None
+) -> None:
+    """Its own code is the same for both."""
+    none = grpc.aio.Metadata()
+    told = Upstream(grpc.aio.AioRpcError(grpc.StatusCode.RESOURCE_EXHAUSTED, none, none, details=text))
+    assert (told.code.name, told.retry_after_s) == (code, retry_after_s)
+    assert says in told.message
+    assert "10.0.0.7" not in told.message
+    expected = ERROR_REASON_OVERLOADED if retry_after_s else ERROR_REASON_MESSAGE_SIZE
+    assert told.reason == expected
+
+
+def test_a_stream_whose_status_grpc_has_lost_may_be_tried_again() -> None:
+    none = grpc.aio.Metadata()
+    lost = Upstream(grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="Internal error from Core"))
+    assert (lost.code, lost.retry_after_s) == (grpc.StatusCode.UNAVAILABLE, 1.0)
+    other = Upstream(grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="10.0.0.7 is broken"))
+    assert other.code is grpc.StatusCode.INTERNAL

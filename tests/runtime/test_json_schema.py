@@ -76,6 +76,29 @@ def test_what_would_take_for_ever_is_refused_at_once(schema: dict[str, object]) 
         check_involved(schema)
 
 
+def patterns(count: int, pattern: str = "^a") -> dict[str, object]:
+    return {
+        "allOf": [{"pattern": pattern}] * (count // 2),
+        "patternProperties": {f"^{i}": {} for i in range(count // 2)},
+    }
+
+
+HARD = {"pattern": "^a"}
+MANY_TIMES = {**doubling(6), "$defs": {**doubling(6)["$defs"], "6": HARD}}
+"""One pattern to which 64 ways lead."""
+
+
+@pytest.mark.parametrize("schema", [patterns(34), patterns(2, "a" * 4_096), MANY_TIMES])
+def test_patterns_are_few_and_short_and_weigh_more(schema: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="too involved"):
+        check_involved(schema)
+
+
+def test_patterns_that_are_few_and_short_pass_and_names_are_none() -> None:
+    check_involved(patterns(32))
+    check_involved({"properties": {"pattern": {"type": "string"}, "patternProperties": {"enum": ["a"] * 100}}})
+
+
 @pytest.mark.parametrize(
     "schema",
     [

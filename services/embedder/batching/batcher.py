@@ -16,6 +16,7 @@ from services.embedder.batching.lines import Entry, Lane, Lines
 from services.embedder.batching.time_model import TimeModel
 from services.embedder.batching.worker import Worker
 from services.embedder.models.model import EmbeddingModel, Item, Kind, Vectors
+from services.runtime.deadline import within
 from services.runtime.errors import DeadlineExceeded, Overloaded, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -24,9 +25,11 @@ logger = logging.getLogger(__name__)
 class Batcher:
     """`run` must run for `embed` to return. How much may wait is for its callers to bound."""
 
-    def __init__(self, worker: Worker, *, max_batch_tokens: int) -> None:
+    def __init__(self, worker: Worker, *, max_batch_tokens: int, batch_timeout_s: float) -> None:
+        """`batch_timeout_s` is after what a pass through a model that has not returned counts as lost."""
         self._worker = worker
         self._max_batch_tokens = max_batch_tokens
+        self._batch_timeout_s = batch_timeout_s
         self._lines = Lines()
         self._times: defaultdict[tuple[EmbeddingModel, Kind, Hashable], TimeModel] = defaultdict(TimeModel)
         self._batch: list[Entry] = []
@@ -47,10 +50,9 @@ class Batcher:
         """
         if self._failed:
             raise _lost()
-        loop = asyncio.get_running_loop()
         lane = Lane(model, item.kind, item.bucket, patient)
-        entry = Entry(item, model.tokens(item), deadline, loop.create_future())
-        self._check(lane, entry, loop.time())
+        entry = Entry(item, model.tokens(item), deadline, asyncio.get_running_loop().create_future())
+        self.check(lane, entry.tokens, deadline)
         self._lines.add(lane, entry)
         self._filled.set()
         try:
@@ -58,8 +60,24 @@ class Batcher:
         finally:
             self._lines.remove(lane, entry)
 
+    def check(self, lane: Lane, tokens: int, deadline: float) -> None:
+        """Of what would join the lane now. Raises DeadlineExceeded and Overloaded as `embed` does."""
+        if not self._batch and not self._lines.tokens(lane):
+            return  # else a lane that was too slow once would never be measured again
+        now = asyncio.get_running_loop().time()
+        left = deadline - now
+        alone = self._seconds(lane, tokens, now)
+        if alone > left:
+            raise DeadlineExceeded(f"it would take {alone:.3g} s, and {max(left, 0):.3g} s were left")
+        late = self._seconds_until_done(lane, tokens, now) - left
+        if late > 0:
+            raise Overloaded(f"behind what waits it would be done {late:.3g} s after the deadline", retry_after_s=late)
+
     async def run(self) -> NoReturn:
-        """Makes batches for ever. Raises what a model raises when it fails even at its proof; every caller is told."""
+        """Makes batches for ever; when it ends, every caller is told.
+
+        Raises what a model raises when it fails even at its proof, and DeadlineExceeded when a pass does not return.
+        """
         try:
             while True:
                 await self._filled.wait()
@@ -80,15 +98,6 @@ class Batcher:
     def waiting(self, model: EmbeddingModel) -> int:
         """Items of `model` that wait."""
         return self._lines.waiting(model)
-
-    def _check(self, lane: Lane, entry: Entry, now: float) -> None:
-        left = entry.deadline - now
-        alone = self._seconds(lane, entry.tokens, now)
-        if alone > left:
-            raise DeadlineExceeded(f"it would take {alone:.3g} s, and {max(left, 0):.3g} s were left")
-        late = self._seconds_until_done(lane, entry.tokens, now) - left
-        if late > 0:
-            raise Overloaded(f"behind what waits it would be done {late:.3g} s after the deadline", retry_after_s=late)
 
     def _seconds_until_done(self, lane: Lane, tokens: int, now: float) -> float:
         """Of `tokens` that join the lane: behind its line, and behind as many turns of the others as that takes."""
@@ -120,7 +129,8 @@ class Batcher:
             if done_at > tightest:
                 break
             self._lines.remove(lane, entry)
-            if done_at > entry.deadline:  # alone behind this batch it would be done later still
+            alone = not batch and self._lines.first(lane) is None  # nobody of the lane is kept waiting by a trial
+            if (now if alone else done_at) > entry.deadline:  # behind this batch it would be done later still
                 _settle(entry, DeadlineExceeded("it could no longer be done in time: too much went before it"))
                 continue
             batch.append(entry)
@@ -135,20 +145,21 @@ class Batcher:
         loop = asyncio.get_running_loop()
         begun, tokens = loop.time(), max(entry.tokens for entry in batch) * len(batch)
         self._batch_done_at = begun + self._time_of(lane).predict(tokens, begun)
-        try:
-            vectors = await self._worker.run(lane.model.embed, [entry.item for entry in batch])
-        except Exception as error:  # noqa: BLE001 - it is given to the caller whose item it is
-            if len(batch) == 1:
-                _settle(batch[0], error)
-        else:
-            self._time_of(lane).observe(tokens, loop.time() - begun, loop.time())
-            for entry, result in zip(batch, vectors, strict=True):
-                _settle(entry, result)
-            return
-        # Not in the `except` block: its traceback holds the tensors of the failed pass, which may have filled the GPU.
+        async with within(self._batch_timeout_s):
+            try:
+                vectors = await self._worker.run(lane.model.embed, [entry.item for entry in batch])
+            except Exception as error:  # noqa: BLE001 - it is given to the caller whose item it is
+                logger.warning("a batch failed", extra={"items": len(batch), "error": type(error).__name__})
+                if len(batch) == 1:
+                    _settle(batch[0], error)
+            else:
+                self._time_of(lane).observe(tokens, loop.time() - begun, loop.time())
+                for entry, result in zip(batch, vectors, strict=True):
+                    _settle(entry, result)
+                return
         if len(batch) == 1:
-            logger.warning("an item could not be embedded; the model is proved anew")
-            await self._worker.run(lane.model.prove)
+            async with within(self._batch_timeout_s):
+                await self._worker.run(lane.model.prove)
         else:
             middle = len(batch) // 2
             await self._embed(lane, batch[:middle])

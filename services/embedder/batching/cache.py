@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 from cachetools import LRUCache
 
 from services.embedder.models.model import Vectors
@@ -46,16 +45,22 @@ class EmbeddingCache:
         looked(hit=found is not None)
         return found
 
+    def is_making(self, key: Key) -> bool:
+        """Whether `made` makes it now, for those who are not patient."""
+        return (key, False) in self._flights
+
     async def made(self, key: Key, make: Callable[[], Awaitable[EmbeddedItem]], *, patient: bool) -> EmbeddedItem:
-        """What `make` gives, called once for all who are at once here with one key; then kept.
+        """What is kept, or what `make` gives, called once for all who are at once here with one key; then kept.
 
         Where it fails or is cancelled, the next one calls its own: the failure may have been of the caller's deadline.
         Those who are patient have flights of their own, for which nobody else should wait.
         """
-        while (flight := self._flights.get((key, patient))) is not None:
-            embedded = await asyncio.shield(flight) or self._entries.get(key)
+        while (kept := self._entries.get(key)) is None and (key, patient) in self._flights:
+            embedded = await asyncio.shield(self._flights[key, patient])
             if embedded is not None:
                 return embedded
+        if kept is not None:
+            return kept
         flight = self._flights[key, patient] = asyncio.get_running_loop().create_future()
         embedded = None
         try:
@@ -69,9 +74,8 @@ class EmbeddingCache:
     def _keep(self, key: Key, embedded: EmbeddedItem) -> None:
         if _size(embedded) > self._max_bytes:
             return
-        vectors = np.array(embedded.vectors)  # as the model gave it, it holds all of its batch
-        vectors.flags.writeable = False
-        self._entries[key] = replace(embedded, vectors=vectors)
+        embedded.vectors.flags.writeable = False
+        self._entries[key] = embedded
 
 
 def _size(embedded: EmbeddedItem) -> int:

@@ -11,8 +11,10 @@ from services.runtime.errors import Overloaded
 class Room:
     """At most `most` of anything counted; what is larger than all of it is taken into the empty room."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, unit: str = "bytes") -> None:
+        """`unit` is what is counted, as refusals name it."""
         self._most = most
+        self._unit = unit
         self._held = 0
         self._line: deque[tuple[int, asyncio.Future[None]]] = deque()
 
@@ -51,7 +53,7 @@ class Room:
 
     def _take(self, amount: int) -> None:
         if not self._fits(amount):
-            raise Overloaded(f"{self._held:,} tokens wait to be embedded; with {amount:,} more it is too many")
+            raise Overloaded(f"{self._held:,} {self._unit} wait to be embedded; with {amount:,} more it is too many")
         self._held += amount
 
     def _let_in(self) -> None:

@@ -5,6 +5,8 @@ from itertools import combinations
 from statistics import median
 
 _SEEN = 16
+_LEAST_SEEN = 3
+"""One batch may have been held up, and of two nobody knows which."""
 _HALF_LIFE_S = 30.0
 
 
@@ -32,6 +34,8 @@ class TimeModel:
         self._b = max(median(t - self._a * n for n, t in self._seen), 0.0)
 
     def predict(self, tokens: int, now: float, *, batches: int = 1) -> float:
-        """Seconds that `tokens` take in so many batches; 0 where nothing was measured."""
+        """Seconds that `tokens` take in so many batches; 0 where less than `_LEAST_SEEN` were measured."""
+        if len(self._seen) < _LEAST_SEEN:
+            return 0.0
         belief = 0.5 ** ((now - self._measured_at) / _HALF_LIFE_S)
         return (self._a * tokens + self._b * batches) * belief

@@ -76,7 +76,8 @@ class Documents:
             place = f"{'page' if file_type.kind is Kind.PDF else 'moment'} {read + 1}"
             if isinstance(error, OutOfBounds):
                 raise Refused(
-                    f"the {file_type.mime_type} takes more time or memory than there is, at {place}",
+                    f"the {file_type.mime_type} takes more time or memory than there is, at {place}: "
+                    f"{_PART_TIMEOUT_S:g} s and {_CHILD_BYTES / 2**30:.3g} GiB",
                     errors_pb2.ERROR_REASON_MEDIA_SIZE,
                 ) from error
             raise Refused(
@@ -120,3 +121,5 @@ def _parts(data: bytes, file_type: FileType, limits: DocumentLimits) -> Iterator
         yield from parts
     except Refused as refused:
         yield refused.refusal
+    except BlockingIOError as error:  # FFmpeg found no memory for a thread
+        raise MemoryError from error

@@ -21,30 +21,36 @@ _MIN_SCENE_S = 1.0
 _LEAST_READ = 0.9
 """Of a film's length and of its frames; of one of which less can be read, most is missing or damaged."""
 _DECODER_THREADS = 4  # each takes addresses, of which a child has few
+_OUT_OF_MEMORY = MemoryError, BlockingIOError
+"""Of FFmpegErrors those that are no damage: the latter where a thread's stack finds no room."""
 
 
 def moments(data: bytes, file_type: FileType, limits: DocumentLimits) -> Iterator[Part]:
     """Each moment, as its scene ends. Frames that cannot be decoded are passed over, as players do.
 
-    Raises Refused; almost any exception for a film that is damaged in its midst.
+    Raises Refused; MemoryError or BlockingIOError where memory ends; almost any other exception for a film that is
+    damaged in its midst.
     """
     with _opened(data, file_type) as container:
         video = _video(container, file_type)
-        _check_size(video, limits)
+        _check_size(video.codec_context.width, video.codec_context.height, limits)
         film_s = container.duration / av.time_base if container.duration else 0.0
         _check_length(film_s, limits)
         least_s = max(_MIN_SCENE_S, film_s / limits.max_moments)
+        most = min(limits.max_moments, int(film_s / least_s) + 1) if film_s else limits.max_moments
         for number, scene in enumerate(scenes(_shown(container, video, limits), least_s)):
             if number == limits.max_moments:  # it is longer than its header says
                 raise Refused(
                     f"the film has more than {limits.max_moments:,} scenes", errors_pb2.ERROR_REASON_MEDIA_SIZE
                 )
-            yield _part(scene, number, video)
+            yield _part(scene, number, most, video, limits)
 
 
 def _opened(data: bytes, file_type: FileType) -> InputContainer:
     try:
         return av.open(BytesIO(data), format=file_type.demuxer)
+    except _OUT_OF_MEMORY:
+        raise
     except FFmpegError as error:
         raise _damaged() from error
 
@@ -62,8 +68,7 @@ def _video(container: InputContainer, file_type: FileType) -> VideoStream:
     raise _damaged()
 
 
-def _check_size(video: VideoStream, limits: DocumentLimits) -> None:
-    width, height = video.codec_context.width, video.codec_context.height
+def _check_size(width: int, height: int, limits: DocumentLimits) -> None:
     if width * height > limits.image.max_pixels:
         raise Refused(
             f"the film is {width:,} x {height:,} pixels; at most {limits.image.max_pixels:,} are taken",
@@ -111,6 +116,8 @@ def _frames(container: InputContainer, video: VideoStream) -> Iterator[VideoFram
         packets += 1
         try:
             frames = packet.decode()
+        except _OUT_OF_MEMORY:
+            raise
         except FFmpegError:
             failed += 1
             continue
@@ -130,9 +137,10 @@ def _damaged() -> Refused:
     return Refused("the film is cut short or damaged", errors_pb2.ERROR_REASON_MEDIA_CORRUPT)
 
 
-def _part(scene: Scene, number: int, video: VideoStream) -> Part:
+def _part(scene: Scene, number: int, most: int, video: VideoStream, limits: DocumentLimits) -> Part:
     frame = scene.frame
     width = max(1, round(frame.width * (video.sample_aspect_ratio or 1)))
+    _check_size(width, frame.height, limits)  # as it is shown: a pixel may claim to be a million wide
     small = frame.reformat(*fitted(width, frame.height), "rgb24", interpolation=Interpolation.BICUBIC)
     width, height = (frame.height, width) if frame.rotation % 180 else (width, frame.height)
     picture = jpeg(small.to_image().rotate(frame.rotation, expand=True))
@@ -145,4 +153,5 @@ def _part(scene: Scene, number: int, video: VideoStream) -> Part:
         height,
         start_s=float(scene.start_s),
         end_s=float(scene.end_s),
+        of=most,
     )

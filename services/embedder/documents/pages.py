@@ -11,6 +11,7 @@ from services.embedder.documents.part import Part, Refused
 from services.embedder.documents.previews import SIDE, jpeg, shrunk
 
 _MAX_CHARACTERS = 65_536
+_MAX_POINTS = 1_000_000  # 350 metres
 
 
 def pages(data: bytes, limits: DocumentLimits) -> Iterator[Part]:
@@ -31,7 +32,7 @@ def pages(data: bytes, limits: DocumentLimits) -> Iterator[Part]:
         document.init_forms()  # or what was filled in would not be drawn
         for number in range(count):
             try:
-                yield _part(document[number], number)
+                yield _part(document[number], number, count)
             except PdfiumError as error:
                 raise Refused(
                     f"page {number + 1} of the PDF is damaged", errors_pb2.ERROR_REASON_MEDIA_CORRUPT
@@ -55,9 +56,15 @@ def _damaged() -> Refused:
     return Refused("the PDF is cut short or damaged", errors_pb2.ERROR_REASON_MEDIA_CORRUPT)
 
 
-def _part(page: PdfPage, number: int) -> Part:
+def _part(page: PdfPage, number: int, count: int) -> Part:
     try:
         width, height = page.get_size()
+        if max(width, height) > _MAX_POINTS:
+            raise Refused(
+                f"page {number + 1} of the PDF is {width:,.0f} x {height:,.0f} points; at most {_MAX_POINTS:,} a side "
+                "are taken",
+                errors_pb2.ERROR_REASON_MEDIA_SIZE,
+            )
         # A little less than the side, as what is drawn is rounded up to whole pixels.
         bitmap = page.render(scale=(SIDE - 0.5) / max(width, height, 1), rev_byteorder=True)
         picture = jpeg(shrunk(bitmap.to_pil().convert("RGB")))
@@ -76,4 +83,5 @@ def _part(page: PdfPage, number: int) -> Part:
         max(1, round(height)),
         text=said.replace("\r\n", "\n").replace("\0", "")[:_MAX_CHARACTERS],
         page=number + 1,
+        of=count,
     )

@@ -28,6 +28,8 @@ class Part:
     """When the moment begins, in seconds from the film's first frame."""
     end_s: float | None = None
     """When it ends: when the next one begins, or the film ends."""
+    of: int = 1
+    """How many parts the file has; of a film at most, as its header has it."""
 
 
 @dataclass(frozen=True)

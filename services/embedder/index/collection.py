@@ -1,12 +1,12 @@
 """One collection: what is put into it, and what is found."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from lancedb import AsyncTable
 
 from services.embedder.index.effort import Effort
 from services.embedder.index.entries import CollectionSpec, CollectionState, Entry, Hit, Query
-from services.embedder.index.failures import storage_failures
+from services.embedder.index.failures import collection_failures
 from services.embedder.index.filters import any_of
 from services.embedder.index.finding import Finder
 from services.embedder.index.observation import observed
@@ -21,10 +21,12 @@ class Collection:
     has gone; give each a deadline.
     """
 
-    def __init__(self, table: AsyncTable, spec: CollectionSpec) -> None:
+    def __init__(self, table: AsyncTable, spec: CollectionSpec, check: Callable[[], Awaitable[None]]) -> None:
+        """`check` raises NotFound where the collection has gone, be its table still there or not."""
         self.spec = spec
         self.table = table
-        self._writer = Writer(table, spec)
+        self._check = check
+        self._writer = Writer(table, spec, check)
         self._finder = Finder(table, spec)
 
     @property
@@ -36,31 +38,35 @@ class Collection:
         """Stores documents for good, each inner sequence all entries of one; each takes the place of what its id had,
         as a whole. Raises Internal where vectors are not as the spec has them.
         """
-        with storage_failures():
+        async with collection_failures(self._check):
             await self._writer.put(documents)
 
     async def digests(self, document_ids: Sequence[str]) -> dict[str, tuple[str, int]]:
         """The digest and the number of entries of those that are there, whole, at this moment."""
-        with storage_failures():
+        async with collection_failures(self._check):
             stored, _ = await self._writer.stored(document_ids)
+            await self._check()
         return {document_id: each.whole for document_id, each in stored.items() if each.whole is not None}
 
     async def remove(self, document_ids: Sequence[str]) -> int:
         """How many of them there were."""
-        with storage_failures(), observed("remove", documents=len(document_ids)):
-            stored, _ = await self._writer.stored(document_ids)
-            if stored:
-                await self.table.delete(any_of("document_id", list(stored)))
+        async with collection_failures(self._check):
+            with observed("remove", documents=len(document_ids)):
+                stored, _ = await self._writer.stored(document_ids)
+                if stored:
+                    await self.table.delete(any_of("document_id", list(stored)))
+                await self._check()
         return sum(any(part is not None for part in each.parts.values()) for each in stored.values())
 
     async def search(self, query: Query) -> list[Hit]:
         """Best first. Raises InvalidArgument naming what is at fault: `vectors`, or a part of the filter."""
-        with storage_failures(), observed("search", limit=query.limit, exact=query.exact):
-            return await self._finder.find(query)
+        async with collection_failures(self._check):
+            with observed("search", limit=query.limit, exact=query.exact):
+                return await self._finder.find(query)
 
     async def state(self) -> CollectionState:
         """How much there is, and how far the index is."""
-        with storage_failures():
+        async with collection_failures(self._check):
             entries = await self.table.count_rows(LIVE)
             documents = await self.table.count_rows(f"{LIVE} AND part = 0")
             column = searched_column(self.spec)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Self
 
 import pyarrow as pa
+from lancedb import AsyncTable
 
 METADATA_KEY = "chiasm:effort"
 """In the metadata of the searched column: all replicas read what one has measured."""
@@ -80,3 +81,8 @@ def reach_for(effort: Effort | None, depth: float) -> Reach:
         return Reach(ALL, CANDIDATES)
     probes = min((probes for measured, probes in effort.probes.items() if measured >= depth), default=ALL)
     return Reach(probes, effort.candidates)
+
+
+async def note(effort: Effort, table: AsyncTable, column: str) -> None:
+    """For all replicas to read. Raises what LanceDB raises."""
+    await table.update_field_metadata({"path": column, "metadata": {METADATA_KEY: effort.to_json()}})

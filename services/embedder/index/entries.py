@@ -10,6 +10,9 @@ from services.embedder.index.filters import Filter
 from services.embedder.models.model import Vectors
 from services.embedder.vectors.precision import Precision
 
+MAX_HIT_CHARACTERS = 4_096
+"""Of an entry's text, what a hit has of it; all of it is searched."""
+
 
 @dataclass(frozen=True)
 class CollectionSpec:
@@ -54,6 +57,7 @@ class Entry:
     """Full-text search reads it; may be empty."""
     metadata: Mapping[str, MetadataValue]
     vectors: Vectors
+    """May be float16 where the collection keeps no more of a number."""
     page: int | None
     """1 or more."""
     start_s: float | None
@@ -90,6 +94,7 @@ class Hit:
     score: float
     """The dot product, MaxSim, BM25, or the sum of 1 / (60 + rank)."""
     text: str
+    """Its first MAX_HIT_CHARACTERS."""
     metadata: Mapping[str, MetadataValue]
     page: int | None
     start_s: float | None

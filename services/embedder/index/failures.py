@@ -1,8 +1,9 @@
 """What goes wrong with the storage, as callers are told."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_COLLECTION_NOT_FOUND, ERROR_REASON_INDEX_UNAVAILABLE
 from services.runtime.errors import NotFound, Unavailable
@@ -13,6 +14,8 @@ logger = logging.getLogger(__name__)
 STORAGE_ERRORS = (OSError, RuntimeError, ValueError)
 
 _MAX_LOGGED = 300
+_CONFLICT = re.compile("commit conflict for version|concurrent transaction|too many concurrent writers", re.IGNORECASE)
+"""With blanks: the table's name, which is in the text too, has none."""
 
 
 @contextmanager
@@ -25,14 +28,25 @@ def storage_failures() -> Iterator[None]:
         raise index_unavailable() from error
 
 
+@asynccontextmanager
+async def collection_failures(check: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """As `storage_failures`, for one collection, whose table another replica may have dropped: `check` raises NotFound
+    where it has gone."""
+    try:
+        with storage_failures():
+            yield
+    except Unavailable:
+        await check()
+        raise
+
+
 def first_line(error: Exception) -> str:
     return str(error).partition("\n")[0][:_MAX_LOGGED]
 
 
 def is_conflict(error: Exception) -> bool:
     """Whether another writer was first, so that the same may fare better when tried again."""
-    text = str(error).lower()
-    return "conflict" in text or "concurrent" in text or "contention" in text
+    return _CONFLICT.search(str(error)) is not None
 
 
 def index_unavailable() -> Unavailable:

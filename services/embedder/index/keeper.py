@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import sqrt
+from weakref import WeakKeyDictionary
 
 from lancedb import AsyncConnection, AsyncTable
 from lancedb.index import FTS, Bitmap, BTree, IvfFlat, IvfRq
 
 from services.embedder.index.collection import Collection
-from services.embedder.index.effort import METADATA_KEY, Effort
+from services.embedder.index.effort import Effort, note
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.failures import STORAGE_ERRORS, first_line, is_conflict
 from services.embedder.index.fields import FieldType
@@ -21,13 +23,14 @@ from services.embedder.index.measuring import TARGET, measure
 from services.embedder.index.observation import maintenance_failed, observed
 from services.embedder.index.schema import COARSE, LIVE, searched_column
 from services.embedder.index.settings import IndexSettings
-from services.runtime.errors import ChiasmError
+from services.embedder.index.upkeep import compact, prune
+from services.runtime.errors import ChiasmError, NotFound
 
 logger = logging.getLogger(__name__)
 
 WORK_TIMEOUT_S = 3_600.0
-LEASE_S = 600.0
-"""After so long another replica may begin: two at once is waste, not harm."""
+LEASE_S = 120.0
+"""So long after a replica has died another begins; two at once is waste, not harm."""
 MAX_BACKOFF = 64
 GROWTH = 8
 """While a collection is being written, its indices follow each time it has grown by a GROWTH-th: each compaction writes
@@ -38,6 +41,8 @@ what is put into an index that was trained on less is found less well."""
 MAX_FRAGMENTS = 64
 """Files beyond this are put together however little is in them."""
 LOW_RECALL = 0.95
+MEASURED_ENTRIES = 10
+"""Of fewer there are no 10 nearest to measure with; all of the index is searched."""
 BITS = 5
 """A number, in the vector index (RaBitQ). Measured on 100,000 vectors of 768 dimensions, clustered and uniformly
 random, with filters and without: 5 bits find 0.993 and more of the 10 nearest, 3 bits 0.86, 1 bit 0.16. On 2 cores it
@@ -47,6 +52,18 @@ _PARTITIONS_OF_ROOT = 5
 _SAMPLED_ROWS = 64
 
 
+@dataclass
+class _Seen:
+    """What the looks at a collection have shown."""
+
+    looked: int = 0
+    """The version that the last look saw."""
+    settled: int = 0
+    """The version that needs nothing."""
+    clean_at: float = float("inf")
+    """When its older versions are old enough to go, by the loop's clock."""
+
+
 class Keeper:
     """Maintains tables one at a time, and each in one of all replicas at a time."""
 
@@ -54,12 +71,7 @@ class Keeper:
         self._connection = connection
         self._settings = settings
         self._leases = leases
-        self._looked: dict[str, int] = {}
-        """By table, the version that the last look saw."""
-        self._settled: dict[str, int] = {}
-        """By table, the version that needs nothing."""
-        self._clean_at: dict[str, float] = {}
-        """By table, when its older versions are old enough to go."""
+        self._seen: WeakKeyDictionary[Collection, _Seen] = WeakKeyDictionary()
         self._failed = 0
 
     async def index_columns(self, table: AsyncTable, spec: CollectionSpec) -> None:
@@ -78,42 +90,49 @@ class Keeper:
         backoff = min(2**self._failed, MAX_BACKOFF)
         await asyncio.sleep(self._settings.index_maintenance_s * random.uniform(0.5, 1.5) * backoff)
 
-    async def keep(self, name: str, opened: Callable[[], Awaitable[Collection]]) -> None:
-        """Does for a table what it needs now, if anything. What it fails with is logged and counted."""
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """Around a part of a look: what it fails with is logged and counted, and the next look comes later. `what` says
+        what was not done."""
         try:
-            async with asyncio.timeout(WORK_TIMEOUT_S):
-                await self._look(name, await opened())
-        except (*STORAGE_ERRORS, ChiasmError, TimeoutError) as error:
+            yield
+        except Exception as error:  # the service does not end with it
             if is_conflict(error):  # the writers were faster, and are not held up for this
-                logger.info("maintenance gave way to writers", extra={"table": name})
-            else:
-                self.failed(f"{name} was not maintained", error)
-        else:
+                logger.info("maintenance gave way to writers: %s", what)
+                return
+            self._failed += 1
+            maintenance_failed()
+            foreseen = isinstance(error, (*STORAGE_ERRORS, ChiasmError))
+            logger.warning("%s: %s", what, first_line(error), exc_info=not foreseen)
+
+    async def keep(self, name: str, opened: Callable[[], Awaitable[Collection]]) -> None:
+        """Does for a collection what it needs now, if anything; `name` is for the log."""
+        with self.attempt(f"{name} was not maintained"):
+            async with asyncio.timeout(WORK_TIMEOUT_S):
+                with suppress(NotFound):  # it has gone meanwhile
+                    await self._look(await opened())
             self._failed = 0
 
-    def failed(self, what: str, error: Exception) -> None:
-        self._failed += 1
-        maintenance_failed()
-        logger.warning("%s: %s", what, first_line(error))
-
-    async def _look(self, name: str, collection: Collection) -> None:
+    async def _look(self, collection: Collection) -> None:
         table, spec, loop = collection.table, collection.spec, asyncio.get_running_loop()
+        seen = self._seen.setdefault(collection, _Seen())
         version = await table.version()
-        quiet = self._looked.get(name) == version
-        self._looked[name] = version
-        clean = loop.time() >= self._clean_at.get(name, float("inf"))
-        if self._settled.get(name) == version and not clean:
+        quiet = seen.looked == version
+        seen.looked = version
+        clean = loop.time() >= seen.clean_at
+        if seen.settled == version and not clean:
             return
         rows = await table.count_rows()
         behind = await _behind(table)
         fragments = (await table.stats())["fragment_stats"]["num_small_fragments"]
         grown = behind >= max(self._settings.index_min_entries, rows) / GROWTH or fragments >= MAX_FRAGMENTS
         untrained = await self._untrained(table, spec, rows, RETRAINED_QUIET if quiet else RETRAINED)
-        if not (clean or grown or untrained or (quiet and (behind or fragments > 1))):
+        unmeasured = await self._unmeasured(table, spec, rows)
+        if not (clean or grown or untrained or (quiet and (behind or fragments > 1 or unmeasured))):
             if quiet:
-                self._settled[name] = version
+                seen.settled = version
             return
-        async with self._leases.held(f"maintain {name}", LEASE_S) as mine:
+        async with self._leases.held(f"maintain {table.name}", LEASE_S) as mine:
             if not mine:
                 return
             with observed("maintain", rows=rows, behind=behind):
@@ -122,13 +141,11 @@ class Keeper:
                 await self._tidy(table, spec)
                 if untrained:
                     await self._train(table, spec)
-                if untrained or await self._unmeasured(table, spec):
-                    await self._measure(name, collection, trained=rows if untrained else None)
-        self._clean_at.pop(name, None)
-        if not clean:
-            self._clean_at[name] = loop.time() + self._settings.index_keep_versions_s
+                if untrained or await self._unmeasured(table, spec, rows):
+                    await self._measure(collection, trained=rows if untrained else None)
+        seen.clean_at = float("inf") if clean else loop.time() + self._settings.index_keep_versions_s
         if not await _behind(table):
-            self._settled[name] = await table.version()
+            seen.settled = await table.version()
 
     async def _untrained(self, table: AsyncTable, spec: CollectionSpec, rows: int, growth: float) -> bool:
         """Whether there is enough for a vector index and none, or `growth` times as much as when it was trained."""
@@ -139,51 +156,49 @@ class Keeper:
         has_index = any(each.columns == [column] for each in await table.list_indices())
         return not has_index or effort is None or rows >= growth * effort.trained
 
-    async def _unmeasured(self, table: AsyncTable, spec: CollectionSpec) -> bool:
+    async def _unmeasured(self, table: AsyncTable, spec: CollectionSpec, rows: int) -> bool:
+        """Whether there is an index of which it is not known how much must be searched, because it was changed here or
+        by a replica that has died since, and enough entries to measure that."""
         effort = Effort.of(await table.schema(), searched_column(spec))
-        return effort is not None and not effort.probes
+        return effort is not None and not effort.probes and rows >= MEASURED_ENTRIES
 
     async def _forget_probes(self, table: AsyncTable, spec: CollectionSpec) -> None:
         """What goes into an index can change its partitions: until that is measured, all of it is searched."""
         column = searched_column(spec)
         effort = Effort.of(await table.schema(), column)
         if effort is not None:
-            await _note(table, column, replace(effort, probes={}))
+            await note(replace(effort, probes={}), table, column)
 
     async def _tidy(self, table: AsyncTable, spec: CollectionSpec) -> None:
         """Puts small files together, brings the indices up to date, and removes what no reader has any more."""
         await self.index_columns(table, spec)
         if await table.count_rows(f"NOT ({LIVE})"):
             await table.delete(f"NOT ({LIVE})")
-        await table.optimize(cleanup_older_than=timedelta(seconds=self._settings.index_keep_versions_s))
+        await compact(table)
+        await prune(table, timedelta(seconds=self._settings.index_keep_versions_s))
 
     async def _train(self, table: AsyncTable, spec: CollectionSpec) -> None:
         kind = {
             "distance_type": "cosine" if spec.late_interaction else "dot",
-            "num_partitions": await _partitions(table, spec),
+            "num_partitions": await partitions(table, spec),
         }
         # RaBitQ turns vectors eight numbers at a time.
         config = IvfFlat(**kind) if spec.dimensions % 8 else IvfRq(**kind, num_bits=BITS)
         await table.create_index(searched_column(spec), config=config)
 
-    async def _measure(self, name: str, collection: Collection, *, trained: int | None) -> None:
+    async def _measure(self, collection: Collection, *, trained: int | None) -> None:
         """`trained` is on how many entries the index was just trained; None where it has only grown."""
         table, spec = collection.table, collection.spec
         column = searched_column(spec)
         if trained is None:
             trained = Effort.of(await table.schema(), column).trained
-        still = await self._connection.open_table(name)
+        still = await self._connection.open_table(table.name)
         await still.checkout(await still.version())
-        partitions = await _partitions(still, spec)
-        effort = await measure(still, spec, collection.asked, partitions=partitions, trained=trained)
+        effort = await measure(still, spec, collection.asked, partitions=await partitions(still, spec), trained=trained)
         if effort.recall < TARGET:
             level = logging.WARNING if effort.recall < LOW_RECALL else logging.INFO
-            logger.log(level, "the index finds a share of %.3f", effort.recall, extra={"table": name})
-        await _note(table, column, effort)
-
-
-async def _note(table: AsyncTable, column: str, effort: Effort) -> None:
-    await table.update_field_metadata({"path": column, "metadata": {METADATA_KEY: effort.to_json()}})
+            logger.log(level, "the index finds a share of %.3f", effort.recall, extra={"table": table.name})
+        await note(effort, table, column)
 
 
 async def _behind(table: AsyncTable) -> int:
@@ -191,10 +206,10 @@ async def _behind(table: AsyncTable) -> int:
     return max((each.num_unindexed_rows or 0 for each in await table.list_indices()), default=0)
 
 
-async def _partitions(table: AsyncTable, spec: CollectionSpec) -> int:
+async def partitions(table: AsyncTable, spec: CollectionSpec) -> int:
     """For so many vectors as the column has."""
     vectors = await table.count_rows()
     if spec.late_interaction:
         sampled = (await table.query().select([COARSE]).limit(_SAMPLED_ROWS).to_arrow()).column(COARSE)
-        vectors = vectors * sum(map(len, sampled)) // len(sampled)
+        vectors = vectors * sum(map(len, sampled)) // max(1, len(sampled))  # all may have been removed meanwhile
     return max(1, round(sqrt(vectors) / _PARTITIONS_OF_ROOT))

@@ -1,4 +1,4 @@
-"""What one of all replicas does at a time: to make a collection, to maintain it."""
+"""What one of all replicas does at a time."""
 
 import asyncio
 import time
@@ -6,17 +6,20 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import NoReturn, Self
 
 import pyarrow as pa
 from lancedb import AsyncConnection, AsyncTable
 
 from services.embedder.index.failures import STORAGE_ERRORS
 from services.embedder.index.filters import any_of
+from services.embedder.index.storage import shared_table
+from services.embedder.index.upkeep import tidy
 
-TABLE = "leases"
-"""No collection's: their tables' names have a dot."""
+_TABLE = "leases"
 _TIMEOUT = timedelta(seconds=20)
-_TIDIED_EVERY = 64
+_RENEWED = 4
+"""Times in the seconds that a lease is for."""
 _KEPT = timedelta(minutes=10)
 _SCHEMA = pa.schema(
     [
@@ -30,43 +33,42 @@ _SCHEMA = pa.schema(
 class Leases:
     """Kept as a table among the others. Methods raise what LanceDB raises."""
 
-    def __init__(self, connection: AsyncConnection) -> None:
-        self._connection = connection
+    def __init__(self, table: AsyncTable) -> None:
+        self._table = table
         self._owner = uuid.uuid4().hex
-        self._opening = asyncio.Lock()
-        self._table: AsyncTable | None = None
 
-    async def open(self) -> AsyncTable:
-        """To be called when the process starts: see `Catalogue.create` for what two that make a table at once do."""
-        async with self._opening:
-            if self._table is None:
-                try:
-                    self._table = await self._connection.open_table(TABLE)
-                except ValueError:
-                    self._table = await self._connection.create_table(TABLE, schema=_SCHEMA, exist_ok=True)
-            return self._table
+    @classmethod
+    async def open(cls, connection: AsyncConnection) -> Self:
+        return cls(await shared_table(connection, _TABLE, _SCHEMA))
 
     @asynccontextmanager
     async def held(self, name: str, seconds: float) -> AsyncIterator[bool]:
-        """Whether it is this process's until the end of the block, for `seconds` at most."""
-        table = await self.open()
-        await self._write(table, name, time.time() + seconds)
-        await table.checkout_latest()
-        lease = await table.query().where(any_of("name", [name])).select(["owner"]).to_list()
+        """Whether it is this process's until the end of the block. Where the process dies it is for `seconds`."""
+        await self._write(name, time.time() + seconds)
+        await self._table.checkout_latest()
+        lease = await self._table.query().where(any_of("name", [name])).select(["owner"]).to_list()
         if [each["owner"] for each in lease] != [self._owner]:
             yield False
             return
+        renewing = asyncio.create_task(self._renew(name, seconds), name=f"renew the lease {name}")
         try:
             yield True
         finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
             with suppress(*STORAGE_ERRORS):  # it runs out by itself
-                await self._write(table, name, 0.0)
+                await self._write(name, 0.0)
 
-    async def _write(self, table: AsyncTable, name: str, until: float) -> None:
+    async def _renew(self, name: str, seconds: float) -> NoReturn:
+        while True:
+            await asyncio.sleep(seconds / _RENEWED)
+            with suppress(*STORAGE_ERRORS):  # there are more times
+                await self._write(name, time.time() + seconds)
+
+    async def _write(self, name: str, until: float) -> None:
         """Does nothing where another's lease has not run out."""
         row = pa.Table.from_pylist([{"name": name, "owner": self._owner, "until": until}], schema=_SCHEMA)
         free = f"target.until < {time.time()!r} OR target.owner = '{self._owner}'"
-        merge = table.merge_insert("name").when_matched_update_all(where=free).when_not_matched_insert_all()
+        merge = self._table.merge_insert("name").when_matched_update_all(where=free).when_not_matched_insert_all()
         result = await merge.use_index(False).execute(row, timeout=_TIMEOUT)
-        if result.version % _TIDIED_EVERY == 0:
-            await table.optimize(cleanup_older_than=_KEPT)
+        await tidy(self._table, result.version, _KEPT)

@@ -9,15 +9,17 @@ from lancedb import AsyncTable
 
 from services.embedder.index.effort import ALL, CANDIDATES, Effort, Reach
 from services.embedder.index.entries import CollectionSpec
-from services.embedder.index.finding import Finder, maxsim
+from services.embedder.index.finding import Finder
+from services.embedder.index.late_interaction import maxsim
 from services.embedder.index.rows import unpack
 from services.embedder.index.schema import LIVE, VECTOR, VECTORS
 from services.embedder.models.model import Vectors
 
-SAMPLES, LATE_SAMPLES = 40, 8
-"""Entries whose nearest are looked for; of late interaction one asks with LATE_VECTORS of its vectors."""
+SAMPLES, LATE_SAMPLES = 40, 24
+"""Entries whose nearest are looked for."""
 LATE_VECTORS = 16
-DEPTHS = (10, 40, 160, 640)
+"""That a query of late interaction has at most."""
+DEPTHS = (10, 40, 160, 640, 2_560)
 NOISE = 0.75
 """How far a sample is moved before it asks, of its length: a query is like what it finds, and not the same."""
 TARGET = 0.995
@@ -39,7 +41,10 @@ async def measure(
     """
     rows = await table.count_rows()
     depths = [depth for depth in DEPTHS if depth == DEPTHS[0] or (depth * 10 <= rows and not spec.late_interaction)]
-    queries = [*await _samples(table, spec, rows), *asked]
+    chosen = np.random.default_rng()
+    queries = [*await _samples(table, spec, rows, chosen), *asked]
+    if spec.late_interaction:
+        queries = [_some(query, chosen) for query in queries]
     nearest = await _nearest(table, spec, queries, depths[-1])
     finder = Finder(table, spec)
 
@@ -65,8 +70,7 @@ async def measure(
     return Effort(probes, candidates, best, datetime.now(UTC), trained, rows)
 
 
-async def _samples(table: AsyncTable, spec: CollectionSpec, rows: int) -> list[Vectors]:
-    chosen = np.random.default_rng()
+async def _samples(table: AsyncTable, spec: CollectionSpec, rows: int, chosen: np.random.Generator) -> list[Vectors]:
     offsets = chosen.choice(rows, min(rows, LATE_SAMPLES if spec.late_interaction else SAMPLES), replace=False)
     column = VECTORS if spec.late_interaction else VECTOR
     taken = (
@@ -77,9 +81,12 @@ async def _samples(table: AsyncTable, spec: CollectionSpec, rows: int) -> list[V
     )
     if not spec.late_interaction:
         return [_moved(np.array(vector, np.float32), chosen) for vector in taken]
-    pages = [unpack([packed], spec)[0] for packed in taken]
-    picked = [page[chosen.choice(len(page), min(len(page), LATE_VECTORS), replace=False)] for page in pages]
-    return [_moved(vectors, chosen) for vectors in picked]
+    return [_moved(unpack([packed], spec)[0], chosen) for packed in taken]
+
+
+def _some(vectors: Vectors, chosen: np.random.Generator) -> Vectors:
+    """A page asks with a thousand, which to compare with every entry takes minutes."""
+    return vectors[chosen.choice(len(vectors), min(len(vectors), LATE_VECTORS), replace=False)]
 
 
 def _moved(vectors: Vectors, chosen: np.random.Generator) -> Vectors:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from services.embedder.index.entries import CollectionSpec, Entry, EntryKind, Hit
+from services.embedder.index.entries import MAX_HIT_CHARACTERS, CollectionSpec, Entry, EntryKind, Hit
 from services.embedder.index.fields import from_stored, to_stored
 from services.embedder.index.schema import COARSE, COARSE_FACTOR, VECTOR, VECTORS, schema_of
 from services.embedder.models.model import Vectors
@@ -17,10 +17,18 @@ from services.runtime.errors import Internal
 FACTS = "facts"
 """What a hit is made of, in one value: an object store is asked once, and not once a column."""
 
+_ROWS_AT_ONCE = 16
+
 
 def rows_of(entries: Sequence[Entry], spec: CollectionSpec) -> pa.Table:
     """All of one document. Raises Internal where vectors are not as the spec has them."""
-    return pa.Table.from_pylist([_row(entry, len(entries), spec) for entry in entries], schema=schema_of(spec))
+    schema = schema_of(spec)
+
+    def table(some: Sequence[Entry]) -> pa.Table:
+        return pa.Table.from_pylist([_row(entry, len(entries), spec) for entry in some], schema=schema)
+
+    # A row takes more than what it is made of and what the table keeps of it: few at once.
+    return pa.concat_tables(table(entries[i : i + _ROWS_AT_ONCE]) for i in range(0, len(entries), _ROWS_AT_ONCE))
 
 
 def absent_rows(absent: Sequence[tuple[str, int]], spec: CollectionSpec) -> pa.Table:
@@ -82,6 +90,7 @@ def _quantized(packed: bytes, spec: CollectionSpec) -> Quantized:
 
 def _row(entry: Entry, parts: int, spec: CollectionSpec) -> dict[str, object]:
     _check(entry.vectors, spec)
+    vectors = np.asarray(entry.vectors, np.float32)
     metadata = {name: to_stored(value) for name, value in entry.metadata.items()}
     row = {
         "document_id": entry.document_id,
@@ -93,9 +102,9 @@ def _row(entry: Entry, parts: int, spec: CollectionSpec) -> dict[str, object]:
         "picture": entry.picture,
     } | {field.column: metadata.get(field.name) for field in spec.fields}
     if spec.late_interaction:
-        coarse = pool(entry.vectors, COARSE_FACTOR).astype(np.float16)
-        return row | {COARSE: list(coarse), VECTORS: pack(entry.vectors, spec.precision)}
-    return row | {VECTOR: quantize(entry.vectors, spec.precision).numbers}
+        coarse = pool(vectors, COARSE_FACTOR).astype(np.float16)
+        return row | {COARSE: list(coarse), VECTORS: pack(vectors, spec.precision)}
+    return row | {VECTOR: quantize(vectors, spec.precision).numbers}
 
 
 def _facts(entry: Entry, metadata: Mapping[str, object]) -> bytes:
@@ -103,7 +112,7 @@ def _facts(entry: Entry, metadata: Mapping[str, object]) -> bytes:
         "document_id": entry.document_id,
         "part": entry.part,
         "kind": entry.kind,
-        "text": entry.text,
+        "text": entry.text[:MAX_HIT_CHARACTERS],
         "metadata": metadata,
         "page": entry.page,
         "start_s": entry.start_s,

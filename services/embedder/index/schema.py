@@ -1,7 +1,8 @@
-"""A collection as a LanceDB table: its name, its columns, and the spec that it carries."""
+"""A collection as a LanceDB table: its name, its columns, and its spec as JSON."""
 
 import json
 import re
+import uuid
 from datetime import datetime
 
 import pyarrow as pa
@@ -21,9 +22,9 @@ VECTOR, COARSE, VECTORS = "vector", "coarse", "vectors"
 LIVE = "digest IS NOT NULL"
 """SQL: the row is an entry, and no part that its document has lost."""
 
-_SPEC = b"chiasm:collection"
 _COLLECTION = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _TENANT = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TABLE = re.compile(rf"{_COLLECTION.pattern}\.{_TENANT.pattern}\.[0-9a-f]{{32}}")
 _COLUMN_TYPES = {
     FieldType.STRING: pa.string(),
     FieldType.INTEGER: pa.int64(),
@@ -33,19 +34,22 @@ _COLUMN_TYPES = {
 }
 
 
-def table_name(tenant: str, collection: str) -> str:
-    """Different for every two: a collection's name has no dot. Raises InvalidArgument where either is no name."""
+def check_names(tenant: str, collection: str) -> None:
+    """Raises InvalidArgument where either is no name."""
     if not _TENANT.fullmatch(tenant):
         raise InvalidArgument("1 to 64 letters, digits, `.`, `_` or `-`", field="tenant")
     if not _COLLECTION.fullmatch(collection):
         raise InvalidArgument("1 to 64 letters, digits, `_` or `-`", field="name")
-    return f"{collection}.{tenant}"
 
 
-def names_in(table: str) -> tuple[str, str] | None:
-    """The tenant and the collection of a table's name; None where it is no collection's."""
-    collection, _, tenant = table.partition(".")
-    return (tenant, collection) if _TENANT.fullmatch(tenant) and _COLLECTION.fullmatch(collection) else None
+def new_table_name(tenant: str, collection: str) -> str:
+    """Another every time; whose it is can be read from it."""
+    return f"{collection}.{tenant}.{uuid.uuid4().hex}"
+
+
+def is_table_name(name: str) -> bool:
+    """Whether `new_table_name` has made it."""
+    return _TABLE.fullmatch(name) is not None
 
 
 def searched_column(spec: CollectionSpec) -> str:
@@ -73,31 +77,10 @@ def schema_of(spec: CollectionSpec) -> pa.Schema:
     else:
         number = pa.float16() if spec.precision is Precision.FLOAT16 else pa.float32()
         columns.append(pa.field(VECTOR, pa.list_(number, spec.dimensions)))
-    return pa.schema(columns, metadata={_SPEC: spec_to_json(spec)})
+    return pa.schema(columns)
 
 
-def spec_of(schema: pa.Schema) -> CollectionSpec:
-    """The spec that a table carries."""
-    told = json.loads(schema.metadata[_SPEC])
-    return CollectionSpec(
-        name=told["name"],
-        model=told["model"],
-        revision=told["revision"],
-        dimensions=told["dimensions"],
-        late_interaction=told["late_interaction"],
-        precision=Precision(told["precision"]),
-        pool_factor=told["pool_factor"],
-        fields=tuple(Field(name, FieldType(type_)) for name, type_ in told["fields"]),
-        created=datetime.fromisoformat(told["created"]),
-    )
-
-
-def carries(schema: pa.Schema, spec: CollectionSpec) -> bool:
-    """Whether the table is still this collection's, and not of one that was made anew under its name."""
-    return (schema.metadata or {}).get(_SPEC) == spec_to_json(spec)
-
-
-def spec_to_json(spec: CollectionSpec) -> bytes:
+def spec_to_json(spec: CollectionSpec) -> str:
     return json.dumps(
         {
             "name": spec.name,
@@ -110,7 +93,22 @@ def spec_to_json(spec: CollectionSpec) -> bytes:
             "fields": [[field.name, field.type] for field in spec.fields],
             "created": spec.created.isoformat(),
         }
-    ).encode()
+    )
+
+
+def spec_from_json(text: str) -> CollectionSpec:
+    told = json.loads(text)
+    return CollectionSpec(
+        name=told["name"],
+        model=told["model"],
+        revision=told["revision"],
+        dimensions=told["dimensions"],
+        late_interaction=told["late_interaction"],
+        precision=Precision(told["precision"]),
+        pool_factor=told["pool_factor"],
+        fields=tuple(Field(name, FieldType(type_)) for name, type_ in told["fields"]),
+        created=datetime.fromisoformat(told["created"]),
+    )
 
 
 def _key(position: int) -> dict[str, str]:

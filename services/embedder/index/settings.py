@@ -1,8 +1,8 @@
 """Settings of the index: `CHIASM_EMBEDDER_*`."""
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from services.runtime.config import ServiceSettings
 
@@ -28,7 +28,8 @@ class IndexSettings(ServiceSettings):
     index_maintenance_s: float = Field(10.0, gt=0)
     """Seconds between looks at what the collections need: a new index, compaction, clean-up."""
     index_keep_versions_s: float = Field(900.0, ge=60)
-    """Seconds that a collection's older versions are kept for who still reads them."""
+    """Seconds that what was superseded or deleted is kept for who still reads it: more than `max_staleness_s`, and than
+    a search takes."""
     index_cache_bytes: int = Field(2**30, ge=2**20)
     """Most memory for what was read of indices."""
 
@@ -38,3 +39,9 @@ class IndexSettings(ServiceSettings):
         if "://" in value and not value.startswith("s3://"):
             raise ValueError("a folder, or s3://bucket/prefix")
         return value
+
+    @model_validator(mode="after")
+    def _check_kept(self) -> Self:
+        if self.max_staleness_s >= self.index_keep_versions_s:
+            raise ValueError("index_keep_versions_s must be more than max_staleness_s: what may be read is kept")
+        return self

@@ -2,14 +2,20 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import lancedb
+import pyarrow as pa
 
+from services.embedder.index.failures import STORAGE_ERRORS
+from services.embedder.index.schema import new_table_name
 from services.embedder.index.settings import IndexSettings
 
 _METADATA_CACHE_BYTES = 256 * 2**20
+_PAGE = 1_000
 _S3_TIMEOUT = "20s"
 """Of one request; it is tried again."""
 
@@ -25,6 +31,32 @@ async def connect(settings: IndexSettings) -> lancedb.AsyncConnection:
         storage_options=_s3_options(settings) if uri.startswith("s3://") else None,
         session=lancedb.Session(settings.index_cache_bytes, _METADATA_CACHE_BYTES),
     )
+
+
+async def shared_table(connection: lancedb.AsyncConnection, name: str, schema: pa.Schema) -> lancedb.AsyncTable:
+    """The one that all replicas have, which is made where it is missing. Raises what LanceDB raises.
+
+    Of two that create a table at once LanceDB may let both succeed, and the later puts an empty one in the other's
+    place. To clone one under a name is a single commit, which fails where the name is taken.
+    """
+    with suppress(ValueError):  # it is not there
+        return await connection.open_table(name)
+    own = await connection.create_table(new_table_name("new", name), schema=schema)
+    with suppress(*STORAGE_ERRORS):  # another was first
+        await connection.clone_table(name, await own.uri())
+    await connection.drop_table(own.name)
+    return await connection.open_table(name)
+
+
+async def table_names(connection: lancedb.AsyncConnection) -> Sequence[str]:
+    """Of all that there are, also of such as are half made or half dropped. Raises what LanceDB raises."""
+    names: list[str] = []
+    token = None
+    while token != "":
+        page = await connection.list_tables(page_token=token, limit=_PAGE)
+        names += page.tables
+        token = page.page_token or ""
+    return names
 
 
 def _s3_options(settings: IndexSettings) -> dict[str, str]:

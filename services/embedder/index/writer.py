@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,22 +11,15 @@ import pyarrow as pa
 from lancedb import AsyncTable
 
 from services.embedder.index.entries import CollectionSpec, Entry
-from services.embedder.index.failures import (
-    STORAGE_ERRORS,
-    collection_not_found,
-    first_line,
-    index_unavailable,
-    is_conflict,
-)
+from services.embedder.index.failures import STORAGE_ERRORS, first_line, index_unavailable, is_conflict
 from services.embedder.index.filters import any_of
 from services.embedder.index.observation import observed
 from services.embedder.index.rows import absent_rows, rows_of
-from services.embedder.index.schema import carries
 
 logger = logging.getLogger(__name__)
 
 MAX_DOCUMENTS = 1_024
-"""That wait for a commit or are in one; others wait outside."""
+"""That wait for a commit or are in one, whether their callers do or have left; others wait outside."""
 ATTEMPTS = 8
 MERGE_TIMEOUT = timedelta(seconds=60)
 
@@ -54,9 +47,11 @@ class _Waiting:
 class Writer:
     """Puts documents into one table; concurrent calls share commits. Any number of processes may write the same."""
 
-    def __init__(self, table: AsyncTable, spec: CollectionSpec) -> None:
+    def __init__(self, table: AsyncTable, spec: CollectionSpec, check: Callable[[], Awaitable[None]]) -> None:
+        """`check` raises NotFound where the table is no collection's any more: nothing in it will be found."""
         self._table = table
         self._spec = spec
+        self._check = check
         self._room = asyncio.Semaphore(MAX_DOCUMENTS)
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
@@ -86,12 +81,10 @@ class Writer:
     async def stored(self, document_ids: Iterable[str]) -> tuple[dict[str, Stored], int]:
         """What there is of the documents at this moment, whoever wrote it, and a version that it is not older than.
 
-        Raises NotFound where the collection has gone, and what LanceDB raises.
+        Raises what LanceDB raises.
         """
         await self._table.checkout_latest()
         version = await self._table.version()
-        if not carries(await self._table.schema(), self._spec):
-            raise collection_not_found(self._spec.name)
         query = self._table.query().where(any_of("document_id", list(document_ids)))
         found: dict[str, dict[int, tuple[str, int] | None]] = {}
         for row in (await query.select(["document_id", "part", "digest", "parts"]).to_arrow()).to_pylist():
@@ -101,13 +94,12 @@ class Writer:
 
     async def _enqueue(self, entries: Sequence[Entry]) -> asyncio.Future[None]:
         await self._room.acquire()
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(lambda _: self._room.release())
         try:
             rows = await asyncio.to_thread(rows_of, entries, self._spec)
         except BaseException:
-            done.cancel()
+            self._room.release()
             raise
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(entries[0].document_id, rows, done))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_waiting())
@@ -120,18 +112,33 @@ class Writer:
                 batch, self._waiting = self._waiting, []
                 error: Exception | None = index_unavailable()
                 try:
-                    # Of one document put twice the later stands.
-                    await self._commit({each.document_id: each.rows for each in batch})
+                    # Whose caller has left is not stored. Of one document put twice the later stands.
+                    await self._commit({each.document_id: each.rows for each in batch if not each.done.done()})
                     error = None
                 except Exception as failure:  # noqa: BLE001 - each of them raises it
                     error = failure
                 finally:
-                    _end(batch, error)
+                    self._end(batch, error)
         finally:
             self._committing = None
 
+    def _end(self, batch: Sequence[_Waiting], error: Exception | None) -> None:
+        for each in batch:
+            self._room.release()
+            if each.done.done():  # its caller has left
+                continue
+            if error is None:
+                each.done.set_result(None)
+            else:
+                each.done.set_exception(error)
+
     async def _commit(self, documents: dict[str, pa.Table]) -> None:
-        """One commit, unless another process writes the same documents in the same moment."""
+        """One commit, unless another process writes the same documents in the same moment.
+
+        Raises NotFound where the collection was deleted before: all is lost with its table.
+        """
+        if not documents:
+            return
         with observed("put", documents=len(documents)):
             for attempt in range(ATTEMPTS):
                 try:
@@ -141,6 +148,7 @@ class Writer:
                         logger.error("documents were not stored: %s", first_line(error))
                         raise index_unavailable() from error
                 if not documents:
+                    await self._check()
                     return
                 await asyncio.sleep(random.uniform(0, 0.05 * 2**attempt))
             raise index_unavailable()
@@ -168,13 +176,3 @@ class Writer:
             return {}
         after, _ = await self.stored(documents)
         return {each: rows for each, rows in documents.items() if each in after and after[each].whole is None}
-
-
-def _end(batch: Sequence[_Waiting], error: Exception | None) -> None:
-    for each in batch:
-        if each.done.done():  # its caller has left
-            continue
-        if error is None:
-            each.done.set_result(None)
-        else:
-            each.done.set_exception(error)

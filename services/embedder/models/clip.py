@@ -21,6 +21,7 @@ from services.embedder.models.model import (
 )
 from services.embedder.models.tensors import PixelScaler, padded, to_vectors
 from services.runtime.config import BadSetting
+from services.runtime.errors import InvalidArgument
 
 
 class Clip(EmbeddingModel):
@@ -32,6 +33,7 @@ class Clip(EmbeddingModel):
         self._model = model
         self._tokenizer = processor.tokenizer
         self._tokenizing = threading.Lock()
+        self._control_ids = frozenset(processor.tokenizer.all_special_ids)
         self._pixels = PixelScaler(images, model.device)
         self._side = vision.image_size
         self._shorter = _shorter_side(processor, self._side)
@@ -52,6 +54,8 @@ class Clip(EmbeddingModel):
         check_text(text, self._tokenizer.all_special_tokens, field=field)
         with self._tokenizing:
             ids = self._tokenizer(text, truncation=False)["input_ids"]
+        if not self._control_ids.isdisjoint(ids[1:-1]):  # written in capitals, which the tokenizer makes small
+            raise InvalidArgument("the text holds one of the model's control tokens", field=field)
         check_length(len(ids), self.facts.max_text_tokens, field=field)
         return Item(Kind.TEXT, tuple(ids), bucket=length_bucket(len(ids)))
 

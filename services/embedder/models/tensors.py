@@ -11,6 +11,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 
 from services.embedder.models.model import Vectors
 from services.runtime.config import BadSetting
+from services.runtime.errors import Internal
 
 
 class PixelScaler:
@@ -51,8 +52,15 @@ def padded(rows: Sequence[torch.Tensor], value: int = 0, *, side: str = "right")
 def to_vectors(embeddings: torch.Tensor, mask: torch.Tensor | None = None) -> list[Vectors]:
     """The items of [items, dimensions] or [items, vectors, dimensions], each vector brought to length 1.
 
-    `mask` is [items, vectors], and 0 where a vector stands for padding: those are left out.
+    `mask` is [items, vectors], and 0 where a vector stands for padding: those are left out. Raises Internal where a
+    number is not finite.
     """
-    unit = F.normalize(embeddings.float(), dim=-1).cpu()
-    items = unit if mask is None else [rows[kept] for rows, kept in zip(unit, mask.bool().cpu(), strict=True)]
-    return [item.numpy() for item in items]
+    unit = F.normalize(embeddings.float(), dim=-1).cpu().numpy()
+    # Copies: a view would keep its whole batch alive.
+    if mask is None:
+        items = [row.copy() for row in unit]
+    else:
+        items = [rows[kept] for rows, kept in zip(unit, mask.bool().cpu().numpy(), strict=True)]
+    if not all(np.isfinite(item).all() for item in items):
+        raise Internal("the model gave numbers that are not finite")
+    return items

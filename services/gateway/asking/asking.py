@@ -42,13 +42,16 @@ class Asking:
         questions = Questions(self._layers, request, terms)
         questions.check(question)
         found = await find(self._intake, request, terms)
+        questions.usages.append(found.usage)
         response = search_pb2.AskResponse(text=NOTHING_FOUND, request_id=request.request_id)
         try:
             if found.hits:
-                cited, finished = await _read(questions, question, found.hits)
+                # The questions hold what they copy of them, each for itself.
+                with self._intake.held(sum(hit.ByteSize() for hit in found.hits), "search.limit"):
+                    cited, finished = await _read(questions, question, found.hits)
                 response = _response(cited, finished, request)
         finally:
-            usage = sum_of([found.usage, *questions.usages])
+            usage = sum_of(questions.usages)
             door.entry().cost_nanousd = usage.cost_nanousd
         response.usage.CopyFrom(usage)
         return response
@@ -57,12 +60,19 @@ class Asking:
 async def _read(
     questions: Questions, question: str, hits: list[search_pb2.Hit]
 ) -> tuple[Cited, generation_pb2.Finished]:
-    whole = await questions.made(of_all(question, hits))
-    if not questions.can_be_answered(whole):
+    answered = await _answer_of_all(questions, question, hits)
+    if answered is None:
         return await vote(questions, question, hits)
-    answered = await questions.answer(whole)
     checked = await Checker(questions, question, hits).check(statements_of(answered.text, len(hits)))
     return cite(checked, hits), answered.finished
+
+
+async def _answer_of_all(
+    questions: Questions, question: str, hits: list[search_pb2.Hit]
+) -> generation_pb2.GenerateResponse | None:
+    """None where no model takes all at once."""
+    whole = await questions.made(of_all(question, hits))
+    return await questions.answer(whole) if questions.can_be_answered(whole) else None
 
 
 def _checked_question(request: search_pb2.AskRequest) -> str:

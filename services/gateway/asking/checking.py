@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
-from chiasm.v1 import generation_pb2, search_pb2
+from chiasm.v1 import search_pb2
 from services.gateway.asking.prompt import of_picture, of_text
-from services.gateway.asking.questions import Questions, Wording
+from services.gateway.asking.questions import Answered, Questions, Wording
 from services.gateway.asking.reading import Mention, Statement, plain
 from services.gateway.asking.support import agree, covers, has_numbers, is_quoted, sentences_of
 from services.runtime.errors import ChiasmError, DeadlineExceeded
@@ -43,7 +44,7 @@ class Checker:
         self._questions = questions
         self._question = question
         self._hits = hits
-        self._said: dict[_Look, generation_pb2.GenerateResponse | ChiasmError] = {}
+        self._said: dict[_Look, Answered] = {}
 
     async def check(self, statements: Sequence[Statement]) -> list[Checked]:
         """Each statement, in their order."""
@@ -60,11 +61,8 @@ class Checker:
     async def _look_at(self, looks: Sequence[_Look]) -> None:
         looks = list(dict.fromkeys(looks))
         deadline = asyncio.get_running_loop().time() + TIME_SHARE * self._questions.left_s
-        asks = [
-            replace(self._questions.of_the_cheapest(await self._questions.made(self._wording(look))), deadline=deadline)
-            for look in looks
-        ]
-        self._said = dict(zip(looks, await self._questions.answers(asks), strict=True))
+        said = await self._questions.checks([partial(self._wording, look) for look in looks], deadline)
+        self._said = dict(zip(looks, said, strict=True))
 
     def _wording(self, look: _Look) -> Wording:
         word = of_text if look.at_text else of_picture

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from chiasm.v1 import generation_pb2, search_pb2
 from services.gateway.asking.citing import Cited
@@ -35,9 +36,8 @@ async def vote(
     asked have none, and a blank answer is none. Raises the first one's error where there is no vote, or Aborted where
     all are blank.
     """
-    words = [of_picture if hit.HasField("picture") else of_text for hit in hits]
-    asks = [await questions.made(word(question, hit)) for word, hit in zip(words, hits, strict=True)]
-    answers = await questions.answers(asks)
+    words = [partial(of_picture if hit.HasField("picture") else of_text, question, hit) for hit in hits]
+    answers = await questions.answers(words)
     best = max(hit.score for hit in hits)
     answered = [
         _Vote(number, hit, answer, _weight(hit.score, best, answer.finished))

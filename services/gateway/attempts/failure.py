@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import grpc
 from google.rpc import error_details_pb2
 
-from chiasm.v1 import generation_pb2
+from chiasm.v1 import errors_pb2, generation_pb2
 from services.gateway.policy import FallbackReason
 from services.runtime.errors import ChiasmError, DeadlineExceeded
 
@@ -44,6 +44,8 @@ class Failure:
     @property
     def reason(self) -> FallbackReason | None:
         """None where the request itself is at fault: no other target would do better."""
+        if self.error.reason == errors_pb2.ERROR_REASON_MESSAGE_SIZE:
+            return "quota"  # of bytes, which another may have more of
         return _REASONS.get(self.error.code)
 
     @property

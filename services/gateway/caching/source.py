@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import grpc
 
+from chiasm.v1 import errors_pb2
 from services.gateway.answerer import Answerer, Ask, Events
 from services.gateway.caching.answers import Recording, restored, stored_refusal
 from services.gateway.caching.memory import MemoryCache
@@ -82,10 +83,15 @@ class CachingSource:
                     recording.take(event)
                     yield event
         except ChiasmError as error:
-            if error.code is grpc.StatusCode.INVALID_ARGUMENT and self.keep:
+            if self.keep and _is_of_the_question(error):
                 await self.stores.put(self.key, stored_refusal(error), self.policy.negative_ttl_s)
             raise
         if self.keep and not ask.standing.unsure and recording.data is not None:
             await self.stores.put(self.key, recording.data, self.policy.ttl_s)
             if self.look is not None:
                 self.stores.near.add(self.look, self.key)
+
+
+def _is_of_the_question(error: ChiasmError) -> bool:
+    """Whether each model would refuse it: how large a message may be is up to the server."""
+    return error.code is grpc.StatusCode.INVALID_ARGUMENT and error.reason != errors_pb2.ERROR_REASON_MESSAGE_SIZE

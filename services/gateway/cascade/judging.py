@@ -66,7 +66,7 @@ class Judge:
 
         Reading the pictures takes at most half of the time that `ask` has left. It is done only where it decides.
         """
-        verdict = _verdict(candidate, finished, tuple(faults_of(ask.request, said.text, finished)))
+        verdict = _verdict(candidate, finished, await _form_faults(ask.request, said.text, finished))
         if verdict.sure and candidate.min_confidence and await self._ocr_disagrees(ask, said.text, finished):
             verdict = _verdict(candidate, finished, (Fault.OCR_DISAGREES,))
         for fault in verdict.faults:
@@ -88,6 +88,14 @@ class Judge:
         whole = should_be_whole(ask.request, finished)
         likeness = agreement(text, lines, question=question_of(ask.request), all_of_it=whole)
         return likeness is not None and likeness < policy.similarity
+
+
+async def _form_faults(
+    request: generation_pb2.GenerateRequest, text: str, finished: generation_pb2.Finished
+) -> tuple[Fault, ...]:
+    if request.config.json_schema:  # which may take a while to compile
+        return await asyncio.to_thread(lambda: tuple(faults_of(request, text, finished)))
+    return tuple(faults_of(request, text, finished))
 
 
 def _verdict(candidate: Judged, finished: generation_pb2.Finished, faults: tuple[Fault, ...]) -> Verdict:

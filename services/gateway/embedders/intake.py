@@ -2,7 +2,7 @@
 bytes."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -23,6 +23,9 @@ from services.runtime.errors import InvalidArgument, NotFound, PermissionDenied,
 from services.runtime.requests import check_names, name_request
 
 R = TypeVar("R", bound=Message)
+
+_MOST_ASKED = 2
+"""Replicas for one answer."""
 
 
 class Intake:
@@ -52,22 +55,39 @@ class Intake:
 
         Raises Upstream, and what `taken` and `replica` do.
         """
-        first, *others = self._replicas_for(terms, collection)
+        replicas = self._replicas_for(terms, collection)[:_MOST_ASKED]
         async with self.taken(request, terms) as resolved:
-            try:
-                with first.noting():
-                    return await answer(method(first), resolved, terms)
-            except Upstream as error:
-                if error.code is not Unavailable.code or not others:
-                    raise
-            with others[0].noting():
-                return await answer(method(others[0]), resolved, terms)
+            for replica in replicas:
+                try:
+                    with replica.noting():
+                        return await answer(method(replica), resolved, terms)
+                except Upstream as error:
+                    error.was_retried = error.code is Unavailable.code  # by the channel at least
+                    if not error.was_retried or replica is replicas[-1]:
+                        raise
 
     async def search(self, request: search_pb2.SearchRequest, terms: Terms) -> search_pb2.SearchResponse:
-        """Raises what `answer` and `allowed` do."""
+        """Raises what `answer`, `allowed` and `check_collection` do."""
         if request.model:
             self.allowed(request.model)
+        await self.check_collection(request.collection, terms)
         return await self.answer(lambda replica: replica.search.Search, request, terms, collection=request.collection)
+
+    async def check_collection(self, name: str, terms: Terms) -> None:
+        """Whether the tenant may use the model that a collection's vectors are of.
+
+        Raises NotFound and InvalidArgument naming `collection`, and what `answer` does.
+        """
+        if door.identity().policy.may_use_all:
+            return
+        request = search_pb2.GetCollectionRequest(name=name)
+        try:
+            found = await self.answer(lambda replica: replica.search.GetCollection, request, terms, collection=name)
+        except Upstream as error:
+            if error.code is InvalidArgument.code:
+                raise InvalidArgument(error.message, field="collection", reason=error.reason) from error
+            raise
+        self.allowed(found.collection.model, "collection")
 
     def name(self, request: Any) -> None:
         """Checks the request's names, gives it one where it has none, and tells the audit log of it.
@@ -110,16 +130,23 @@ class Intake:
             )
         return usable[0]
 
+    def held(self, size: int, field: str) -> AbstractContextManager[None]:
+        """Counts `size` bytes of the request's `field` as in flight while the block runs.
+
+        Raises what `ByteRoom.held` does.
+        """
+        account = door.identity().policy
+        return self._room.held(account.name, size, at_most(Priority.NORMAL, account), field=field)
+
     @asynccontextmanager
     async def taken(self, request: R, terms: Terms) -> AsyncIterator[R]:
         """The request with its media as bytes, which count as in flight while the block runs.
 
         Raises what `Resolver.resolve` and `ByteRoom.held` do.
         """
-        account = door.identity().policy
         resolved = await self._resolved(request, terms)
         field, size = _media_size(resolved)
-        with self._room.held(account.name, size, at_most(Priority.NORMAL, account), field=field):
+        with self.held(size, field):
             yield resolved
 
     @asynccontextmanager

@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 
 from services.runtime.boundary import Upstream
 from services.runtime.errors import Aborted, ChiasmError, to_status
+from services.runtime.together import together
 
 Take: TypeAlias = Callable[[Message], AbstractAsyncContextManager[Message]]
 """Makes a request fit to be passed on, while the block runs. Raises a ChiasmError."""
@@ -63,11 +64,9 @@ class ItemStream:
     async def _pass(self, requests: AsyncIterator[Message]) -> None:
         error = None
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._send(requests))
-                group.create_task(self._receive())
-        except ExceptionGroup as failures:
-            error = failures.exceptions[0]
+            await together(self._send(requests), self._receive())
+        except Exception as failure:  # noqa: BLE001 - raised where the outcomes are read
+            error = failure
         await self._outcomes.put(_End(error))
 
     async def _send(self, requests: AsyncIterator[Message]) -> None:

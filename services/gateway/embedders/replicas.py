@@ -2,30 +2,26 @@
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
-
-import grpc
 
 from chiasm.v1 import (
     classification_pb2_grpc,
     embedding_pb2_grpc,
     errors_pb2,
     models_pb2,
-    models_pb2_grpc,
     search_pb2_grpc,
 )
 from services.gateway.config import GatewaySettings
-from services.gateway.served_models import only_busy, served_models
+from services.gateway.served_models import looks
+from services.gateway.target_channel import channel_to
 from services.runtime.boundary import Upstream
-from services.runtime.channel import open_channel
 from services.runtime.errors import FailedPrecondition, Unavailable
 
-logger = logging.getLogger(__name__)
-
 NO_TARGET = "no embedder is behind this gateway: set CHIASM_GATEWAY_EMBEDDER_TARGETS to its host:port"
+# Other reasons are of what it needs itself, such as the index's storage, or of one of its models.
+_GONE = (errors_pb2.ERROR_REASON_MODEL_UNAVAILABLE, errors_pb2.ERROR_REASON_SHUTTING_DOWN)
 
 
 class Replica:
@@ -39,18 +35,10 @@ class Replica:
         """Whether a call did not reach it since it was last seen."""
         self._address = address
         self._refresh_s = settings.refresh_s
-        self._channel = open_channel(
-            address,
-            max_message_bytes=settings.max_message_bytes,
-            ca_file=settings.target_ca_file,
-            certificate_file=settings.target_certificate_file,
-            key_file=settings.target_key_file,
-            service="chiasm.v1.EmbeddingService",
-        )
+        self._channel = channel_to(address, settings, service="chiasm.v1.EmbeddingService")
         self.embedding = embedding_pb2_grpc.EmbeddingServiceStub(self._channel)
         self.search = search_pb2_grpc.SearchServiceStub(self._channel)
         self.classification = classification_pb2_grpc.ClassificationServiceStub(self._channel)
-        self._models = models_pb2_grpc.ModelServiceStub(self._channel)
 
     @contextmanager
     def noting(self) -> Iterator[None]:
@@ -58,7 +46,7 @@ class Replica:
         try:
             yield
         except Upstream as error:
-            self.is_lost = self.is_lost or error.code is Unavailable.code
+            self.is_lost = self.is_lost or (error.code is Unavailable.code and error.reason in _GONE)
             raise
 
     def rank(self, key: str) -> bytes:
@@ -67,21 +55,12 @@ class Replica:
 
     async def watch(self, changed: asyncio.Event) -> None:
         """Keeps `models` up to date, for ever; sets `changed` whenever others are served."""
-        while True:
-            try:
-                listed = await served_models(self._models)
-            except grpc.aio.AioRpcError as error:
-                logger.debug("embedder does not answer", extra={"target": self._address, "status": error.code().name})
-                ready = self.models if only_busy(error) else {}
-            else:
-                ready = {name: model for name, model in listed.items() if model.ready}
+        async for look in looks(self._address, self._channel, self._refresh_s):
+            self.models = look.ready
+            if look.listed is not None:
                 self.is_lost = False
-            others = ready.keys() != self.models.keys()
-            self.models = ready
-            if others:
-                logger.info("embedder changed", extra={"target": self._address, "models": sorted(ready)})
+            if look.changed:
                 changed.set()
-            await asyncio.sleep(self._refresh_s)
 
     async def close(self) -> None:
         await self._channel.close()

@@ -115,6 +115,7 @@ class SearchForwarder(search_pb2_grpc.SearchServiceServicer):
         terms = self._intake.terms(context)
         async with within(terms.left_s):
             first = await anext(aiter(requests), search_pb2.IndexRequest())
+            await self._intake.check_collection(first.collection, terms)
         replica = self._intake.replica(terms, first.collection)
         call = replica.search.Index(**terms.options())
         stream = ItemStream(call, "document", lambda one: self._intake.taken_in_turn(one, terms), _not_indexed)

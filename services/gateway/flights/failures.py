@@ -3,10 +3,9 @@
 import logging
 
 import grpc
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import status_pb2
 
-from chiasm.v1.errors_pb2 import ErrorReason
-from services.runtime.errors import ChiasmError, Internal, to_status
+from services.runtime.errors import ChiasmError, Internal, reason_of, to_status
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ class Relayed(ChiasmError):
             raise ValueError(f"status {status.code} is no failure")
         self.code = _CODES[status.code]
         self.forwarded = status
-        super().__init__(status.message, reason=_reason(status))
+        super().__init__(status.message, reason=reason_of(status))
 
 
 def status_of(error: Exception) -> status_pb2.Status:
@@ -31,10 +30,3 @@ def status_of(error: Exception) -> status_pb2.Status:
         return to_status(error)
     logger.error("a question that others wait for failed", exc_info=error)
     return to_status(Internal("internal error"))
-
-
-def _reason(status: status_pb2.Status) -> ErrorReason:
-    info = error_details_pb2.ErrorInfo()
-    next((detail for detail in status.details if detail.Unpack(info)), None)
-    name = f"ERROR_REASON_{info.reason}"
-    return ErrorReason.Value(name) if name in ErrorReason.keys() else ErrorReason.ERROR_REASON_UNSPECIFIED  # noqa: SIM118

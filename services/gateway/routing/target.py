@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,14 +9,12 @@ from typing import Protocol
 
 import grpc
 
-from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2, models_pb2_grpc
+from chiasm.v1 import generation_pb2, generation_pb2_grpc, models_pb2
 from services.gateway.config import GatewaySettings
-from services.gateway.served_models import only_busy, served_models
+from services.gateway.served_models import looks
+from services.gateway.target_channel import channel_to
 from services.runtime.boundary import Upstream
-from services.runtime.channel import open_channel
 from services.runtime.telemetry import traced_metadata
-
-logger = logging.getLogger(__name__)
 
 
 class Circuit(Protocol):
@@ -55,15 +52,8 @@ class Target:
         self._refresh_s = settings.refresh_s
         self._clock = clock
         self._working: dict[int, tuple[str, float]] = {}
-        self._channel = open_channel(
-            address,
-            max_message_bytes=settings.max_message_bytes,
-            ca_file=settings.target_ca_file,
-            certificate_file=settings.target_certificate_file,
-            key_file=settings.target_key_file,
-        )
+        self._channel = channel_to(address, settings, service="chiasm.v1.GenerationService")
         self._generation = generation_pb2_grpc.GenerationServiceStub(self._channel)
-        self._models = models_pb2_grpc.ModelServiceStub(self._channel)
         self._numbers = itertools.count()
 
     @property
@@ -89,23 +79,15 @@ class Target:
 
     async def watch(self, changed: asyncio.Event) -> None:
         """Keep `models` up to date for ever; sets `changed` when another set of them is ready."""
-        while True:
-            try:
-                listed = await served_models(self._models)
-            except grpc.aio.AioRpcError as error:
-                logger.debug("target does not answer", extra={"target": self.address, "status": error.code().name})
-                ready = self.models if only_busy(error) else {}
-            else:
-                self.known |= listed
+        async for look in looks(self.address, self._channel, self._refresh_s):
+            self.models = look.ready
+            if look.listed is not None:
+                self.known |= look.listed
                 # What servers of questions tell as each model's load is the whole server's.
-                own, loads = len(self._working), {name: model.load for name, model in listed.items()}
+                own, loads = len(self._working), {name: model.load for name, model in look.listed.items()}
                 self.others = {name: max(0, load.running + load.waiting - own) for name, load in loads.items()}
-                ready = {name: model for name, model in listed.items() if model.ready}
-            if ready.keys() != self.models.keys():
-                logger.info("target changed", extra={"target": self.address, "models": sorted(ready)})
+            if look.changed:
                 changed.set()
-            self.models = ready
-            await asyncio.sleep(self._refresh_s)
 
     async def stream(
         self,

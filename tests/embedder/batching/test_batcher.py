@@ -93,14 +93,14 @@ class Calls(Batcher):
 @asynccontextmanager
 async def running(*, max_batch_tokens: int = 1_000) -> AsyncIterator[Calls]:
     worker = Worker()
-    batcher = Calls(worker, max_batch_tokens=max_batch_tokens)
+    batcher = Calls(worker, max_batch_tokens=max_batch_tokens, batch_timeout_s=1e6)
     run = asyncio.create_task(batcher.run())
     try:
         yield batcher
     finally:
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
-        worker.stop()
+        await worker.stop()
 
 
 async def test_what_waits_goes_together_once_the_model_is_free() -> None:
@@ -164,7 +164,7 @@ async def test_a_failing_batch_fails_the_bad_items_caller_alone(bad: int) -> Non
 
 async def test_a_model_that_fails_at_its_proof_is_lost_and_every_caller_told() -> None:
     model, worker = Noting(), Worker()
-    batcher = Calls(worker, max_batch_tokens=1)
+    batcher = Calls(worker, max_batch_tokens=1, batch_timeout_s=60)
     model.lost = True
     calls = [batcher.call(model, words(i)) for i in range(3)]
     with pytest.raises(RuntimeError):
@@ -173,7 +173,27 @@ async def test_a_model_that_fails_at_its_proof_is_lost_and_every_caller_told() -
     assert [type(answer) for answer in answers] == [RuntimeError, Unavailable, Unavailable]
     with pytest.raises(Unavailable):
         await batcher.call(model, words(1))
-    worker.stop()
+    await worker.stop()
+
+
+async def test_a_pass_that_does_not_return_loses_the_model() -> None:
+    model, worker = Noting(), Worker()
+    batcher = Calls(worker, max_batch_tokens=1, batch_timeout_s=0.05)
+    async with model.busy():
+        calls = [batcher.call(model, words(i)) for i in range(2)]
+        with pytest.raises(DeadlineExceeded, match=r"not done within 0\.05 s"):
+            await batcher.run()
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+    await worker.stop()
+
+
+async def test_each_batch_that_fails_is_told(caplog) -> None:
+    model = Noting()
+    async with running() as batcher:
+        await asyncio.gather(*(batcher.call(model, words(i)) for i in (13, 2)), return_exceptions=True)
+    failed = [(record.items, record.error) for record in caplog.records if record.message == "a batch failed"]
+    assert failed == [(2, "RuntimeError"), (1, "RuntimeError")]
 
 
 async def test_models_and_kinds_take_turns_and_share_no_batch() -> None:
@@ -223,7 +243,7 @@ async def paced() -> AsyncIterator[tuple[Calls, Noting]]:
     """A batcher that knows how long its model takes, in batches of at most 4 tokens."""
     model = Noting(Clock())
     async with running(max_batch_tokens=4) as batcher:
-        for size in (1, 2):
+        for size in (1, 2, 3):
             await batcher.call(model, words(*[1] * size))
         model.batches.clear()
         yield batcher, model
@@ -231,10 +251,44 @@ async def paced() -> AsyncIterator[tuple[Calls, Noting]]:
 
 async def test_what_would_take_longer_than_its_deadline_is_refused_at_once(paced) -> None:
     batcher, model = paced
-    with pytest.raises(DeadlineExceeded, match=r"it would take 4 s, and 3\.5 s were left"):
-        await batcher.call(model, words(1, 1, 1), deadline=model.clock.now + 3.5)
-    assert model.batches == []
-    await batcher.call(model, words(1, 1, 1), deadline=model.clock.now + 4.5)
+    async with model.busy():
+        first = batcher.call(model, words(1))
+        await asyncio.sleep(0)
+        await model.begun()
+        with pytest.raises(DeadlineExceeded, match=r"it would take 4 s, and 3\.5 s were left"):
+            await batcher.call(model, words(1, 1, 1), deadline=model.clock.now + 3.5)
+        in_time = batcher.call(model, words(1, 1, 1), deadline=model.clock.now + 6.5)
+        await asyncio.sleep(0)
+    await asyncio.gather(first, in_time)
+    assert model.batches == [[(1,)], [(1, 1, 1)]]
+
+
+async def test_a_model_that_was_too_slow_is_asked_when_it_is_free(paced) -> None:
+    """Else nobody would find out that it is fast again."""
+    batcher, model = paced
+    (vectors,) = await batcher.call(model, words(1, 1, 1), deadline=model.clock.now + 1)
+    assert vectors.tolist() == [1, 1, 1]
+    with pytest.raises(DeadlineExceeded):
+        await batcher.call(model, words(2), deadline=model.clock.now - 1)
+    assert model.batches == [[(1, 1, 1)]]
+
+
+async def test_one_slow_batch_refuses_nobody() -> None:
+    model = Noting(Clock())
+    async with running() as batcher:
+        async with model.busy():
+            held_up = batcher.call(model, words(1))
+            await asyncio.sleep(0)
+            await model.begun()
+            model.clock.now += 60
+        await held_up
+        async with model.busy():
+            first = batcher.call(model, words(2))
+            await asyncio.sleep(0)
+            await model.begun()
+            second = batcher.call(model, words(3), deadline=model.clock.now + 10)
+            await asyncio.sleep(0)
+        await asyncio.gather(first, second)
 
 
 async def test_what_would_be_too_late_for_what_waits_is_told_when_to_come_again(paced) -> None:

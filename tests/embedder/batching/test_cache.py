@@ -24,7 +24,7 @@ class Maker:
         await self.gate.wait()
         if number <= self.failures:
             raise TimeoutError
-        return EmbeddedItem(np.full((100, 64), number, np.float32)[0], 3, 2)
+        return EmbeddedItem(np.full(64, number, np.float32), 3, 2)
 
 
 def callers(cache: EmbeddingCache, make: Maker, count: int, *, patient: bool = False) -> list[asyncio.Task]:
@@ -43,10 +43,28 @@ async def test_what_was_made_is_kept_as_it_was() -> None:
     await made(cache, "a")
     kept = cache.get(key("a"))
     assert (kept.vectors.tolist(), kept.tokens, kept.media_tokens) == ([1.0] * 64, 3, 2)
-    assert kept.vectors.base is None, "the whole batch would stay in memory"
     with pytest.raises(ValueError, match="read-only"):
         kept.vectors[0] = 5
     assert cache.get(Key("another", b"a")) is None
+
+
+async def test_what_is_kept_is_not_made_again() -> None:
+    cache, make = EmbeddingCache(10_000), Maker()
+    await made(cache, "a")
+    for patient in (False, True):
+        assert await cache.made(key("a"), make, patient=patient) is cache.get(key("a"))
+    assert make.made == 0
+
+
+async def test_it_knows_what_it_is_making_for_those_who_are_not_patient() -> None:
+    cache, make = EmbeddingCache(0), Maker()
+    for patient, is_making in ((True, False), (False, True)):
+        (task,) = callers(cache, make, 1, patient=patient)
+        await asyncio.sleep(0)
+        assert cache.is_making(key("a")) is is_making
+        task.cancel()
+        await asyncio.wait({task})
+    assert not cache.is_making(key("a"))
 
 
 async def test_the_least_recently_used_go_first() -> None:

@@ -10,9 +10,9 @@ from services.runtime.errors import Overloaded
 
 
 async def test_who_is_not_patient_is_refused_where_there_is_no_room() -> None:
-    room = Room(10)
+    room = Room(10, "crumbs")
     async with room.held(4, patient=False), room.held(6, patient=False):
-        with pytest.raises(Overloaded) as caught:
+        with pytest.raises(Overloaded, match="10 crumbs wait") as caught:
             await room.held(1, patient=False).__aenter__()
         assert caught.value.retry_after_s
         async with room.held(0, patient=False):

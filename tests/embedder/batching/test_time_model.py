@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from services.embedder.batching.time_model import TimeModel
 
-SIZES = st.lists(st.integers(1, 10_000), min_size=2, max_size=40, unique=True)
+SIZES = st.lists(st.integers(1, 10_000), min_size=3, max_size=40, unique=True)
 BATCHES = st.lists(st.tuples(st.integers(1, 10_000), st.floats(1e-6, 100)), min_size=1, max_size=40)
 
 
@@ -31,6 +31,13 @@ def test_nothing_is_known_at_first() -> None:
     assert TimeModel().predict(1_000, 12.0) == 0
 
 
+def test_two_batches_say_nothing_yet() -> None:
+    model = TimeModel()
+    for seen in range(1, 4):
+        model.observe(10, 8.0, 0)
+        assert model.predict(10, 0) == (8 if seen == 3 else 0)
+
+
 def test_a_batch_that_was_held_up_changes_little() -> None:
     model = TimeModel()
     for size in (10, 20, 30, 40, 50, 60):
@@ -47,5 +54,6 @@ def test_batches_of_nearly_one_size_are_told_by_their_own_times() -> None:
 
 def test_what_was_measured_long_ago_is_believed_less() -> None:
     model = TimeModel()
-    model.observe(10, 8.0, 100)
+    for _ in range(3):
+        model.observe(10, 8.0, 100)
     assert [model.predict(10, now) for now in (100, 130, 160)] == [8, 4, 2]

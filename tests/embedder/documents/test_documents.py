@@ -7,6 +7,7 @@ from contextlib import aclosing
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,6 +62,7 @@ async def test_each_kind_of_file_has_its_kind_of_parts(documents: Documents) -> 
         parts = await parts_of(documents, data)
         assert [part.kind for part in parts] == kinds
         assert [part.number for part in parts] == list(range(len(kinds)))
+        assert all(part.of >= len(parts) for part in parts)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,14 @@ async def test_a_file_that_takes_too_long_is_told_so(monkeypatch: pytest.MonkeyP
     documents = Documents(DocumentLimits(ImageLimits()), processes=1)
     refused = await refusal(documents, pdf())
     assert (refused.reason, "more time or memory" in refused.message) == (errors_pb2.ERROR_REASON_MEDIA_SIZE, True)
+    await documents.close()
+
+
+async def test_a_film_that_takes_too_much_memory_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.embedder.documents.documents._CHILD_BYTES", 2**28)  # of which FFmpeg's code is half
+    documents = Documents(DocumentLimits(ImageLimits()), processes=1)
+    refused = await refusal(documents, film_of(iter([np.zeros((4_320, 7_680, 3), np.uint8)] * 3)))
+    assert (refused.reason, "120 s and 0.25 GiB" in refused.message) == (errors_pb2.ERROR_REASON_MEDIA_SIZE, True)
     await documents.close()
 
 

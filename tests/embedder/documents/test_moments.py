@@ -105,6 +105,19 @@ def test_pixels_that_are_not_square_are_made_so() -> None:
     assert (part.width, part.height) == (192, 64)
 
 
+def test_pixels_that_claim_to_be_endless_are_refused() -> None:
+    data = film_of(cuts(12), aspect=Fraction(3))
+    ratio = data.index(b"pasp") + 4
+    endless = data[:ratio] + struct.pack(">II", 2**31 - 1, 1) + data[ratio + 8 :]
+    assert refusal(endless).refusal.reason == errors_pb2.ERROR_REASON_MEDIA_SIZE
+
+
+def test_a_film_tells_how_many_moments_it_has_at_most() -> None:
+    assert {part.of for part in moments_of(film_of(cuts(20, 30)))} == {6}
+    assert {part.of for part in moments_of(film_of(cuts(20, 30)), max_moments=3)} == {3}
+    assert {part.of for part in moments_of(live_webm(3), max_moments=100)} == {100}
+
+
 def test_sound_beside_the_pictures_is_passed_over() -> None:
     assert spans(moments_of(film("video/mp4", seconds=3, sound=True))) == [(0.0, 3.0)]
 

@@ -97,8 +97,14 @@ def test_a_page_that_cannot_be_read_is_named() -> None:
     assert "page 2" in refusal(broken).refusal.message
 
 
+def test_a_page_whose_size_no_answer_could_tell_is_refused() -> None:
+    refused = refusal(pdf_saying(["one"], 2_147_483_600, 5))
+    assert refused.refusal.reason == errors_pb2.ERROR_REASON_MEDIA_SIZE
+    assert "page 1" in refused.refusal.message
+
+
 def test_more_pages_than_are_taken_are_refused() -> None:
-    assert len(pages_of(pdf(3), max_pages=3)) == 3
+    assert [part.of for part in pages_of(pdf(3), max_pages=3)] == [3, 3, 3]
     refused = refusal(pdf(3), max_pages=2)
     assert refused.refusal.reason == errors_pb2.ERROR_REASON_MEDIA_SIZE
     assert "3 pages" in refused.refusal.message

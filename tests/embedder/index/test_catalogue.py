@@ -16,7 +16,7 @@ from services.embedder.index.catalogue import Catalogue
 from services.embedder.index.collection import Collection
 from services.embedder.index.entries import Query
 from services.embedder.index.fields import Field, FieldType
-from services.embedder.index.schema import names_in, schema_of, spec_of, table_name
+from services.embedder.index.schema import is_table_name, new_table_name, spec_from_json, spec_to_json
 from services.embedder.index.settings import IndexSettings
 from services.embedder.vectors.precision import Precision
 from services.runtime.errors import AlreadyExists, InvalidArgument, NotFound, Unavailable
@@ -83,17 +83,17 @@ async def test_what_is_no_name_is_refused(tmp_path: Path, tenant: str, name: str
             assert error.value.field == field
 
 
-def test_a_table_is_named_after_whose_it_is() -> None:
-    pairs = [("a.b", "c"), ("b", "a"), ("a", "b"), ("..", "a-b"), (".", "a_b")]
-    names = [table_name(*pair) for pair in pairs]
-    assert [names_in(name) for name in names] == pairs
+def test_a_table_has_a_name_of_its_own() -> None:
+    pairs = [("a.b", "c"), ("b", "a"), ("b", "a"), ("..", "a-b"), (".", "a_b"), ("x" * 64, "y" * 64)]
+    names = [new_table_name(*pair) for pair in pairs]
+    assert all(map(is_table_name, names))
     assert len(set(names)) == len(pairs)
-    assert names_in("leases") is None
+    assert not any(map(is_table_name, ("leases", "collections", "pictures.tenant", "a.b.c", names[0] + "0")))
 
 
-def test_a_table_carries_its_spec() -> None:
+def test_a_spec_comes_back_from_json() -> None:
     for spec in (SPEC, replace(LATE_SPEC, precision=Precision.BINARY, fields=(Field("e", FieldType.TIMESTAMP),))):
-        assert spec_of(schema_of(spec)) == spec
+        assert spec_from_json(spec_to_json(spec)) == spec
 
 
 async def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ async def test_a_storage_that_fails_is_unavailable_and_names_nothing(
     async with catalogue(tmp_path) as replica:
         collection = await replica.create("tenant", SPEC)
         await collection.put([document("doc", 1, "a")])
-        (tmp_path / f"{table_name('tenant', SPEC.name)}.lance" / "_versions").rename(tmp_path / "gone")
+        (tmp_path / f"{collection.table.name}.lance" / "_versions").rename(tmp_path / "gone")
         with caplog.at_level(logging.ERROR), pytest.raises(Unavailable) as error:
             await collection.put([document("other", 1, "a")])
     assert error.value.reason == errors_pb2.ERROR_REASON_INDEX_UNAVAILABLE
@@ -170,3 +170,9 @@ def test_settings_keep_their_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hush" not in repr(settings)
     with pytest.raises(ValueError, match="s3://bucket/prefix"):
         IndexSettings(index_uri="gs://bucket")
+
+
+def test_what_may_be_read_is_kept() -> None:
+    with pytest.raises(ValueError, match=r"index_keep_versions_s must be more than max_staleness_s"):
+        IndexSettings(max_staleness_s=900, index_keep_versions_s=900)
+    IndexSettings(max_staleness_s=899, index_keep_versions_s=900)

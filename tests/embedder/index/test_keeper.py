@@ -4,21 +4,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from services.embedder.index import keeper
 from services.embedder.index.catalogue import Catalogue
 from services.embedder.index.collection import Collection
 from services.embedder.index.effort import CANDIDATES, METADATA_KEY, Effort, reach_for
 from services.embedder.index.entries import CollectionState, Query
 from services.embedder.index.filters import Comparison, Condition
-from services.embedder.index.leases import Leases
-from services.embedder.index.schema import LIVE, VECTOR, schema_of, table_name
-from services.embedder.index.settings import IndexSettings
-from services.embedder.index.storage import connect
+from services.embedder.index.schema import LIVE, VECTOR, schema_of
 from tests.embedder.index.making import LATE_SPEC, SPEC, catalogue, clustered, document, entry
 
 ENTRIES = 2_000
@@ -131,7 +130,7 @@ async def test_a_storage_that_fails_is_told_and_tried_again(tmp_path: Path, capl
     async with catalogue(tmp_path, **KEPT) as replica:
         collection = await replica.create("tenant", SPEC)
         await collection.put([document("doc", 1, "a")])
-        versions = tmp_path / f"{table_name('tenant', SPEC.name)}.lance" / "_versions"
+        versions = tmp_path / f"{collection.table.name}.lance" / "_versions"
         versions.rename(tmp_path / "gone")
         async with running(replica) as maintenance:
             with caplog.at_level(logging.WARNING):
@@ -144,21 +143,46 @@ async def test_a_storage_that_fails_is_told_and_tried_again(tmp_path: Path, capl
             await until(collection, lambda state: state.recall is not None)
 
 
-async def test_a_lease_is_one_holders_until_it_ends(tmp_path: Path) -> None:
-    connection = await connect(IndexSettings(index_uri=str(tmp_path)))
-    one, other = Leases(connection), Leases(connection)
-    for _ in range(2):
-        async with one.held("a", 60) as mine, other.held("a", 60) as theirs, other.held("b", 60) as another:
-            assert (mine, theirs, another) == (True, False, True)
-        async with other.held("a", 60) as theirs:
-            assert theirs
+async def test_an_index_that_was_left_unmeasured_is_measured(tmp_path: Path) -> None:
+    async with catalogue(tmp_path, **KEPT) as died:
+        collection = await died.create("tenant", SPEC)
+        await fill(collection, 0, 1_000)
+        async with running(died):
+            await until(collection, lambda state: state.recall is not None)
+        # As a replica leaves it that is killed between bringing the index up to date and measuring it.
+        effort = Effort.of(await collection.table.schema(), VECTOR)
+        await note(collection, replace(effort, probes={}).to_json())
+    async with catalogue(tmp_path, max_staleness_s=0, **KEPT) as replica, running(replica):
+        collection = await replica.get("tenant", SPEC.name)
+        async with asyncio.timeout(TIMEOUT_S):
+            while not Effort.of(await collection.table.schema(), VECTOR).probes:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.02)
 
 
-async def test_a_lease_that_has_run_out_is_another_holders(tmp_path: Path) -> None:
-    connection = await connect(IndexSettings(index_uri=str(tmp_path)))
-    one, other = Leases(connection), Leases(connection)
-    async with one.held("a", -1) as mine, other.held("a", 60) as theirs:
-        assert (mine, theirs) == (True, True)
+async def test_what_nobody_foresaw_in_one_collection_leaves_the_others_maintained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with catalogue(tmp_path, **KEPT) as replica:
+        broken = await replica.create("tenant", replace(SPEC, name="broken"))
+        collection = await replica.create("tenant", SPEC)
+        await fill(broken, 0, 1_000)
+        await fill(collection, 0, 1_000)
+        await note(broken, "[]")  # no replica writes it so
+        async with running(replica) as maintenance:
+            await until(collection, lambda state: state.recall is not None)
+            assert not maintenance.done()
+    told = [each for each in caplog.records if each.exc_info]
+    assert any("broken" in each.message and each.exc_info[0] is TypeError for each in told)
+
+
+async def test_an_index_of_nothing_has_a_partition(tmp_path: Path) -> None:
+    async with catalogue(tmp_path) as replica:
+        collection = await replica.create("tenant", LATE_SPEC)
+        assert await keeper.partitions(collection.table, LATE_SPEC) == 1
+
+
+async def note(collection: Collection, effort: str) -> None:
+    await collection.table.update_field_metadata({"path": VECTOR, "metadata": {METADATA_KEY: effort}})
 
 
 def test_a_search_reaches_as_far_as_was_measured() -> None:

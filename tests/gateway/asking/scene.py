@@ -16,7 +16,7 @@ from tests.gateway.large_model import serving
 
 Answer = Callable[[generation_pb2.GenerateRequest], str]
 COST_NANOUSD = 1_000
-"""Of each answer."""
+"""Of each answer, where a test says nothing else."""
 
 
 class Model(GenerationServer):
@@ -26,6 +26,7 @@ class Model(GenerationServer):
         self._model = model
         self._answer = answer
         self._confidence = confidence
+        self.cost_nanousd = COST_NANOUSD
         self.requests: list[generation_pb2.GenerateRequest] = []
         self.tenants: set[str] = set()
         self.begun, self.ended, self.go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -55,7 +56,7 @@ class Model(GenerationServer):
         yield generation_pb2.StreamGenerateResponse(delta=generation_pb2.Delta(text=text))
         finished = generation_pb2.Finished(
             finish_reason=generation_pb2.FINISH_REASON_STOP,
-            usage=usage_pb2.Usage(input_tokens=100, output_tokens=10, cost_nanousd=COST_NANOUSD),
+            usage=usage_pb2.Usage(input_tokens=100, output_tokens=10, cost_nanousd=self.cost_nanousd),
             confidence=self._confidence(text),
         )
         yield generation_pb2.StreamGenerateResponse(finished=finished)
@@ -67,6 +68,11 @@ class Library:
 
     scene: Scene
     models: list[Model] = field(default_factory=list)
+
+    def keep(self, model: str) -> None:
+        """Has the embedder's collection be of that model."""
+        name = "collections/one"
+        self.scene.embedder.collections[name] = search_pb2.Collection(name=name, model=model)
 
     async def ask(self, query: str = "What colour?", **options: object) -> search_pb2.AskResponse:
         """A query that is also the question, unless `options` have one: the fields of an `AskRequest`."""

@@ -7,8 +7,10 @@ import grpc
 import pytest
 
 from chiasm.v1 import generation_pb2, media_pb2, search_pb2
-from services.gateway.asking import checking
+from services.gateway.asking import checking, voting
 from services.gateway.asking.asking import NOTHING_FOUND
+from services.gateway.asking.prompt import of_picture
+from services.gateway.asking.questions import AT_ONCE, Wording
 from services.gateway.tenants.keys import digest
 from tests.client.scripted import fail
 from tests.client.scripted_embedder import Context, hit
@@ -156,6 +158,65 @@ async def test_a_blank_answer_is_no_vote(tmp_path: Path) -> None:
     assert caught.value.code() is grpc.StatusCode.ABORTED
 
 
+async def test_what_may_be_spent_is_shared_among_those_that_are_asked_at_once(tmp_path: Path) -> None:
+    hits = [hit(name, picture=name.encode()) for name in "abcde"]
+    routing = generation_pb2.Routing(max_cost_nanousd=AT_ONCE * COST_NANOUSD)
+    async with library(tmp_path, hits, (small(), lambda request: "red")) as given:
+        response = await given.ask(routing=routing, search={"limit": len(hits)})
+        shares = [request.routing.max_cost_nanousd for request in given.models[0].requests]
+    assert shares == [COST_NANOUSD] * AT_ONCE
+    assert response.text == "red [1][2][3][4]"  # for the fifth nothing is left
+    assert response.usage.cost_nanousd == routing.max_cost_nanousd
+
+
+async def test_where_the_answer_leaves_nothing_to_spend_it_is_not_checked(tmp_path: Path) -> None:
+    whole = statements(("It is red.", [(2, "")]))
+    async with library(tmp_path, PAGES, (large(), whole_or_alone(whole, seen))) as given:
+        (model,) = given.models
+        model.cost_nanousd = 10**9
+        response = await given.ask(routing=generation_pb2.Routing(max_cost_nanousd=10**9))
+        assert len(model.requests) == 1
+    assert response.text == "It is red."
+    assert response.usage.cost_nanousd == 10**9
+    assert [each.number for each in response.dropped] == [2]
+    assert response.dropped[0].detail.startswith("could not be checked: no model answers for so little")
+
+
+async def test_what_was_found_counts_as_in_flight_until_the_answer(tmp_path: Path) -> None:
+    hits = [hit(name, picture=name.encode() * 1_000) for name in "ab"]
+    async with library(tmp_path, hits, (small(), lambda request: "red")) as given, asyncio.timeout(30):
+        model = given.models[0]
+        model.go_on.clear()
+        asking = asyncio.ensure_future(given.ask())
+        while len(model.requests) < len(hits):  # noqa: ASYNC110 - it rings for the first one alone
+            await asyncio.sleep(0.01)
+        assert given.scene.room.bytes >= sum(each.ByteSize() for each in hits) + 2 * 1_000
+        model.go_on.set()
+        await asking
+        assert given.scene.room.bytes == 0
+
+
+async def test_a_question_is_made_when_it_is_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(question: str, source: search_pb2.Hit) -> Wording:
+        made.append(source)
+        return of_picture(question, source)
+
+    monkeypatch.setattr(voting, "of_picture", counted)
+    hits = [hit(str(number), picture=b"%d" % number) for number in range(2 * AT_ONCE)]
+    async with library(tmp_path, hits, (small(), lambda request: "red")) as given, asyncio.timeout(30):
+        model = given.models[0]
+        model.go_on.clear()
+        asking = asyncio.ensure_future(given.ask(search={"limit": len(hits)}))
+        while len(model.requests) < AT_ONCE:  # noqa: ASYNC110 - it rings for the first one alone
+            await asyncio.sleep(0.01)
+        assert len(made) == AT_ONCE
+        model.go_on.set()
+        await asking
+        assert len(made) == len(model.requests) == len(hits)
+
+
 async def test_confidence_and_score_outweigh_numbers(tmp_path: Path) -> None:
     hits = [hit("a", 1.0, picture=b"a"), hit("b", 0.3, picture=b"b"), hit("c", 0.3, picture=b"c")]
 
@@ -289,10 +350,12 @@ async def test_a_caller_that_leaves_ends_all_of_it(tmp_path: Path) -> None:
 
 async def test_it_is_on_the_tenants_account(tmp_path: Path) -> None:
     policy, audit = tmp_path / "policy.yaml", tmp_path / "audit.jsonl"
-    policy.write_text(f"tenants:\n  - {{name: acme, api_keys: ['{digest('chk_acme')}'], models: [models/small]}}\n")
+    may_use = "models: [models/small, models/tiny-siglip]"
+    policy.write_text(f"tenants:\n  - {{name: acme, api_keys: ['{digest('chk_acme')}'], {may_use}}}\n")
     models = (small(), lambda request: "red"), (large(), lambda request: "x")
     settings = {"policy_file": policy, "audit_file": audit}
     async with library(tmp_path, PAGES[1:2], *models, **settings) as given:
+        given.keep("models/tiny-siglip")
         response = await given.ask(metadata=[("authorization", "Bearer chk_acme")])
         assert given.models[0].tenants == {"acme"}
         assert given.models[1].requests == []
@@ -300,5 +363,9 @@ async def test_it_is_on_the_tenants_account(tmp_path: Path) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await given.ask(search={"model": "models/not-its"}, metadata=[("authorization", "Bearer chk_acme")])
         assert told(caught.value) == ("NOT_FOUND", "MODEL_NOT_FOUND", "search.model")
+        given.keep("models/not-its")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await given.ask(metadata=[("authorization", "Bearer chk_acme")])
+        assert told(caught.value) == ("NOT_FOUND", "MODEL_NOT_FOUND", "search.collection")
     assert response.text == "red [1]"
     assert f'"cost_nanousd": {COST_NANOUSD}' in audit.read_text()

@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 
 from chiasm.v1 import generation_pb2 as generation
+from chiasm.v1.errors_pb2 import ERROR_REASON_MESSAGE_SIZE
 from services.gateway.policy import CircuitPolicy, FallbackPolicy, Policy, TenantPolicy
 from services.runtime.errors import (
     Aborted,
@@ -39,6 +40,7 @@ FAILURES = {
     "broken": Aborted("broken"),
     "internal": Internal("fault"),
     "precondition": FailedPrecondition("no key"),
+    "too large": InvalidArgument("9 bytes", field="messages", reason=ERROR_REASON_MESSAGE_SIZE),
 }
 ANSWERED_BY_B = ["started 1 models/b", "two", "finished STOP"]
 

