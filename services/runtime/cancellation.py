@@ -1,8 +1,11 @@
-"""Cancellations that a library may swallow."""
+"""Cancellations that a library may swallow, and those that must wait."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -16,3 +19,19 @@ def cancellation_kept() -> Iterator[None]:
     finally:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """What short work gives that must not be left half done. A cancellation that comes meanwhile is raised when it has
+    ended."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.cancelled() or task.exception()  # so that it was looked at
+        raise cancelled
+    return task.result()

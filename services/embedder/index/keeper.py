@@ -144,8 +144,10 @@ class Keeper:
                 if untrained or await self._unmeasured(table, spec, rows):
                     await self._measure(collection, trained=rows if untrained else None)
         seen.clean_at = float("inf") if clean else loop.time() + self._settings.index_keep_versions_s
-        if not await _behind(table):
-            seen.settled = await table.version()
+        version = await table.version()  # with what was written meanwhile
+        untrained = await self._untrained(table, spec, await table.count_rows(), RETRAINED_QUIET)
+        if not untrained and not await _behind(table):
+            seen.settled = version
 
     async def _untrained(self, table: AsyncTable, spec: CollectionSpec, rows: int, growth: float) -> bool:
         """Whether there is enough for a vector index and none, or `growth` times as much as when it was trained."""

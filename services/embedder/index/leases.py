@@ -15,6 +15,7 @@ from services.embedder.index.failures import STORAGE_ERRORS
 from services.embedder.index.filters import any_of
 from services.embedder.index.storage import shared_table
 from services.embedder.index.upkeep import tidy
+from services.runtime.cancellation import to_the_end
 
 _TABLE = "leases"
 _TIMEOUT = timedelta(seconds=20)
@@ -44,26 +45,34 @@ class Leases:
     @asynccontextmanager
     async def held(self, name: str, seconds: float) -> AsyncIterator[bool]:
         """Whether it is this process's until the end of the block. Where the process dies it is for `seconds`."""
-        await self._write(name, time.time() + seconds)
-        await self._table.checkout_latest()
-        lease = await self._table.query().where(any_of("name", [name])).select(["owner"]).to_list()
-        if [each["owner"] for each in lease] != [self._owner]:
-            yield False
-            return
-        renewing = asyncio.create_task(self._renew(name, seconds), name=f"renew the lease {name}")
+        owned = True  # for all that is known, until it is read
         try:
-            yield True
+            await self._write(name, time.time() + seconds)
+            await self._table.checkout_latest()
+            lease = await self._table.query().where(any_of("name", [name])).select(["owner"]).to_list()
+            owned = [each["owner"] for each in lease] == [self._owner]
+            if not owned:
+                yield False
+                return
+            renewing = asyncio.create_task(self._renew(name, seconds), name=f"renew the lease {name}")
+            try:
+                yield True
+            finally:
+                renewing.cancel()
+                await asyncio.gather(renewing, return_exceptions=True)
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
-            with suppress(*STORAGE_ERRORS):  # it runs out by itself
-                await self._write(name, 0.0)
+            if owned:
+                await to_the_end(self._release(name))
 
     async def _renew(self, name: str, seconds: float) -> NoReturn:
         while True:
             await asyncio.sleep(seconds / _RENEWED)
             with suppress(*STORAGE_ERRORS):  # there are more times
                 await self._write(name, time.time() + seconds)
+
+    async def _release(self, name: str) -> None:
+        with suppress(*STORAGE_ERRORS):  # it runs out by itself
+            await self._write(name, 0.0)
 
     async def _write(self, name: str, until: float) -> None:
         """Does nothing where another's lease has not run out."""

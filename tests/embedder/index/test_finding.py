@@ -35,7 +35,7 @@ async def test_what_fits_a_filter_is_found_where_it_lies_far(tmp_path: Path) -> 
             best = np.argsort(-np.where(along < limit, vectors @ query, -2))[:10]
             hits = await collection.search(Query(query, None, 10, filter=cheap))
             found.append(len({int(hit.document_id) for hit in hits} & set(best.tolist())) / 10)
-    assert np.mean(found) >= 0.97
+    assert np.mean(found) >= 0.9  # 0.3 where it is searched as deep as if what fits lay evenly
 
 
 async def test_rows_that_a_compaction_has_moved_are_missed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from lancedb import AsyncConnection
 
 from services.embedder.index.leases import Leases
@@ -54,3 +55,23 @@ async def test_a_lease_whose_holder_has_died_is_anothers(tmp_path: Path) -> None
                 async with other.held("a", 60) as theirs:
                     if theirs:
                         break
+
+
+@pytest.mark.parametrize("amid", ["taking it", "giving it back"])
+async def test_a_lease_whose_holder_is_cancelled_is_free_at_once(tmp_path: Path, amid: str) -> None:
+    _, one, other = await leases(tmp_path)
+    done = asyncio.Event()
+
+    async def hold() -> None:
+        async with one.held("a", 60):
+            done.set()
+
+    holding = asyncio.create_task(hold())
+    if amid == "giving it back":
+        await done.wait()
+    await asyncio.sleep(0)
+    holding.cancel()
+    await asyncio.wait({holding})
+    assert holding.cancelled()
+    async with other.held("a", 60) as theirs:
+        assert theirs
