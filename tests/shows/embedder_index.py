@@ -42,6 +42,7 @@ DOCUMENTS, KILL_AFTER = 100, 100
 
 _BLOCK = 1_000
 _READY_TIMEOUT_S = 1_800
+_REST_S = 15
 
 
 async def clustered_vectors() -> list[Figure]:
@@ -157,8 +158,7 @@ async def _filled(spec: CollectionSpec, documents: Iterable[list[Entry]]) -> Asy
                 await collection.put(block)
             stored_s = time.monotonic() - began
             async with asyncio.timeout(_READY_TIMEOUT_S):
-                while not await _settled(collection):  # noqa: ASYNC110 - maintenance tells nobody
-                    await asyncio.sleep(1)
+                await _at_rest(collection)
             maintenance.cancel()
             with suppress(asyncio.CancelledError):
                 await maintenance
@@ -167,6 +167,16 @@ async def _filled(spec: CollectionSpec, documents: Iterable[list[Entry]]) -> Asy
             told = f"{state.entries} stored in {stored_s:.0f} s, indexed in {indexed_s:.0f} s"
             print(f"  {told}, measured recall {state.recall:.3f}", file=sys.stderr, flush=True)
             yield collection, Path(folder)
+
+
+async def _at_rest(collection: Collection) -> None:
+    """Returns once maintenance has found nothing to do for a while: what it has begun goes on when it is cancelled, and
+    searches beside it are slower."""
+    version, since = 0, time.monotonic()
+    while not await _settled(collection) or time.monotonic() - since < _REST_S:
+        await asyncio.sleep(1)  # maintenance tells nobody
+        if version != (latest := await collection.table.version()):
+            version, since = latest, time.monotonic()
 
 
 async def _settled(collection: Collection) -> bool:
