@@ -82,5 +82,6 @@ class _Panel:
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
             for px, py, number in points:
                 parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{colour}"/>')
-                parts.append(f'<text x="{px + 6:.0f}" y="{py + beside:.0f}" fill="{colour}">{name} {number:.3g}</text>')
+                told = f"{name} {float(f'{number:.3g}'):,g}"
+                parts.append(f'<text x="{px + 6:.0f}" y="{py + beside:.0f}" fill="{colour}">{told}</text>')
         return "".join(parts)
