@@ -14,7 +14,7 @@ import numpy as np
 
 from evals.figures import Figure
 from services.embedder.index.collection import Collection
-from services.embedder.index.effort import Effort
+from services.embedder.index.effort import noted
 from services.embedder.index.entries import CollectionSpec, Entry, Query
 from services.embedder.index.filters import Comparison, Condition, Filter
 from services.embedder.index.keeper import RETRAINED_QUIET
@@ -182,7 +182,7 @@ async def _at_rest(collection: Collection) -> None:
 async def _settled(collection: Collection) -> bool:
     """Whether all is in the index, which was trained on nearly all of it, and measured since."""
     state = await collection.state()
-    effort = Effort.of(await collection.table.schema(), searched_column(collection.spec))
+    effort = await noted(collection.table, searched_column(collection.spec))
     if state.unindexed or effort is None or not effort.probes:
         return False
     return effort.entries == state.entries < effort.trained * RETRAINED_QUIET

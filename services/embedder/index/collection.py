@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from lancedb import AsyncTable
 
-from services.embedder.index.effort import Effort
+from services.embedder.index.effort import noted
 from services.embedder.index.entries import CollectionSpec, CollectionState, Entry, Hit, Query
 from services.embedder.index.failures import collection_failures
 from services.embedder.index.filters import any_of
@@ -71,7 +71,7 @@ class Collection:
             documents = await self.table.count_rows(f"{LIVE} AND part = 0")
             column = searched_column(self.spec)
             unindexed = await unindexed_rows(self.table, column)
-            effort = Effort.of(await self.table.schema(), column)
+            effort = await noted(self.table, column)
         unindexed = entries if unindexed is None else min(unindexed, entries)
         return CollectionState(
             documents=documents,

@@ -83,6 +83,11 @@ def reach_for(effort: Effort | None, depth: float) -> Reach:
     return Reach(probes, effort.candidates)
 
 
+async def noted(table: AsyncTable, column: str) -> Effort | None:
+    """None where nothing has been measured. Raises what LanceDB raises."""
+    return Effort.of(await table.schema(), column)
+
+
 async def note(effort: Effort, table: AsyncTable, column: str) -> None:
     """For all replicas to read. Raises what LanceDB raises."""
     await table.update_field_metadata({"path": column, "metadata": {METADATA_KEY: effort.to_json()}})

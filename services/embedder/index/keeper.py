@@ -14,7 +14,7 @@ from lancedb import AsyncConnection, AsyncTable
 from lancedb.index import FTS, Bitmap, BTree, IvfFlat, IvfRq
 
 from services.embedder.index.collection import Collection
-from services.embedder.index.effort import Effort, note
+from services.embedder.index.effort import note, noted
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.failures import STORAGE_ERRORS, first_line, is_conflict
 from services.embedder.index.fields import FieldType
@@ -154,20 +154,20 @@ class Keeper:
         if rows < self._settings.index_min_entries:
             return False
         column = searched_column(spec)
-        effort = Effort.of(await table.schema(), column)
+        effort = await noted(table, column)
         has_index = any(each.columns == [column] for each in await table.list_indices())
         return not has_index or effort is None or rows >= growth * effort.trained
 
     async def _unmeasured(self, table: AsyncTable, spec: CollectionSpec, rows: int) -> bool:
         """Whether there is an index of which it is not known how much must be searched, because it was changed here or
         by a replica that has died since, and enough entries to measure that."""
-        effort = Effort.of(await table.schema(), searched_column(spec))
+        effort = await noted(table, searched_column(spec))
         return effort is not None and not effort.probes and rows >= MEASURED_ENTRIES
 
     async def _forget_probes(self, table: AsyncTable, spec: CollectionSpec) -> None:
         """What goes into an index can change its partitions: until that is measured, all of it is searched."""
         column = searched_column(spec)
-        effort = Effort.of(await table.schema(), column)
+        effort = await noted(table, column)
         if effort is not None:
             await note(replace(effort, probes={}), table, column)
 
@@ -193,7 +193,7 @@ class Keeper:
         table, spec = collection.table, collection.spec
         column = searched_column(spec)
         if trained is None:
-            trained = Effort.of(await table.schema(), column).trained
+            trained = (await noted(table, column)).trained
         still = await self._connection.open_table(table.name)
         await still.checkout(await still.version())
         effort = await measure(still, spec, collection.asked, partitions=await partitions(still, spec), trained=trained)

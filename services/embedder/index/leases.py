@@ -13,6 +13,7 @@ from lancedb import AsyncConnection, AsyncTable
 
 from services.embedder.index.failures import STORAGE_ERRORS
 from services.embedder.index.filters import any_of
+from services.embedder.index.schema import key
 from services.embedder.index.storage import shared_table
 from services.embedder.index.upkeep import tidy
 from services.runtime.cancellation import to_the_end
@@ -24,7 +25,7 @@ _RENEWED = 4
 _KEPT = timedelta(minutes=10)
 _SCHEMA = pa.schema(
     [
-        pa.field("name", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}),
+        pa.field("name", pa.string(), nullable=False, metadata=key()),
         pa.field("owner", pa.string()),
         pa.field("until", pa.float64()),
     ]

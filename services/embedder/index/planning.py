@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from lancedb import AsyncTable
 
-from services.embedder.index.effort import ALL, Effort, Reach, reach_for
+from services.embedder.index.effort import ALL, Effort, Reach, noted, reach_for
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.schema import VECTOR, searched_column
 from services.embedder.models.model import Vectors
@@ -56,10 +56,9 @@ class Planner:
         self, reach: Reach | None, where: str, limit: int, query: Vectors, scores: np.ndarray
     ) -> Reach | None:
         """What is to be searched instead, where what fits a filter was found too deep for `reach`: cars alone among
-        the pictures nearest to a cat. None where it was enough; also of late interaction, which such a search reads
-        whole.
+        the pictures nearest to a cat. None where it was enough. Of one vector an entry.
         """
-        if not where or reach is None or reach.probes >= ALL or self._spec.late_interaction:
+        if not where or reach is None or reach.probes >= ALL:
             return None
         version = await self._latest()
         depth = float("inf")
@@ -71,7 +70,7 @@ class Planner:
     async def _latest(self) -> _Version:
         number = await self._table.version()
         if self._version is None or self._version.number != number:
-            effort = Effort.of(await self._table.schema(), searched_column(self._spec))
+            effort = await noted(self._table, searched_column(self._spec))
             self._version = _Version(number, effort, await self._table.count_rows())
         return self._version
 

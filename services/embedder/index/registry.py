@@ -10,7 +10,7 @@ from lancedb import AsyncConnection, AsyncTable
 
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.filters import any_of
-from services.embedder.index.schema import spec_from_json, spec_to_json
+from services.embedder.index.schema import key, spec_from_json, spec_to_json
 from services.embedder.index.storage import shared_table
 from services.embedder.index.upkeep import tidy
 
@@ -21,7 +21,7 @@ _TABLE = "collections"
 _TIMEOUT = timedelta(seconds=20)
 _SCHEMA = pa.schema(
     [
-        pa.field("name", pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"}),
+        pa.field("name", pa.string(), nullable=False, metadata=key()),
         pa.field("table_name", pa.string()),
         pa.field("spec", pa.string()),
     ]

@@ -62,8 +62,8 @@ def schema_of(spec: CollectionSpec) -> pa.Schema:
     # LanceDB declares a primary key of one column alone; Lance itself takes two. Only with one declared do two writers
     # that insert the same key notice each other: https://github.com/lance-format/lance/issues/8949
     columns = [
-        pa.field("document_id", pa.string(), nullable=False, metadata=_key(1)),
-        pa.field("part", pa.int32(), nullable=False, metadata=_key(2)),
+        pa.field("document_id", pa.string(), nullable=False, metadata=key(1)),
+        pa.field("part", pa.int32(), nullable=False, metadata=key(2)),
         pa.field("digest", pa.string()),
         pa.field("parts", pa.int32()),
         pa.field("text", pa.string()),
@@ -111,6 +111,7 @@ def spec_from_json(text: str) -> CollectionSpec:
     )
 
 
-def _key(position: int) -> dict[str, str]:
+def key(position: int | None = None) -> dict[str, str]:
+    """Metadata of a column that is a table's primary key, or of one of several that are: which of them, from 1."""
     declared = "lance-schema:unenforced-primary-key"
-    return {declared: "true", f"{declared}:position": str(position)}
+    return {declared: "true"} | ({} if position is None else {f"{declared}:position": str(position)})

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -150,18 +150,25 @@ async def names_of_each(given: Scene, replicas: list[ScriptedEmbedder]) -> list[
     return names
 
 
+def gone() -> tuple[Callable[[Context], Awaitable[None]], list[Context]]:
+    """What a replica does that is lost, and the calls it had: of one that the channel tries again the first."""
+    calls: list[Context] = []
+
+    async def is_gone(context: Context) -> None:
+        if "grpc-previous-rpc-attempts" not in dict(context.invocation_metadata()):
+            calls.append(context)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    return is_gone, calls
+
+
 async def search_all(given: Scene, names: list[str]) -> None:
     for name in names:
         await search(given).Search(search_pb2.SearchRequest(collection=name, text="x"))
 
 
 async def test_one_that_is_lost_is_asked_no_more_until_it_is_seen_again(tmp_path: Path) -> None:
-    calls = []
-
-    async def is_gone(context: Context) -> None:
-        if "grpc-previous-rpc-attempts" not in dict(context.invocation_metadata()):
-            calls.append(context)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+    is_gone, calls = gone()
 
     async with two_replicas(tmp_path, refresh_s=600) as (given, (first, second)):
         names = await names_of_each(given, [first, second])
@@ -198,12 +205,7 @@ async def test_one_that_lacks_its_storage_for_a_while_is_not_lost(tmp_path: Path
 
 
 async def test_what_was_tried_again_here_is_not_tried_again_by_the_callers_channel(tmp_path: Path) -> None:
-    calls = []
-
-    async def is_gone(context: Context) -> None:
-        if "grpc-previous-rpc-attempts" not in dict(context.invocation_metadata()):
-            calls.append(context)
-        await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+    is_gone, calls = gone()
 
     async with (
         two_replicas(tmp_path, refresh_s=600) as (given, replicas),
