@@ -11,6 +11,7 @@ from lancedb import AsyncConnection
 
 from chiasm.v1.errors_pb2 import ERROR_REASON_COLLECTION_EXISTS
 from services.embedder.index.collection import Collection
+from services.embedder.index.column_indices import index_columns
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.failures import collection_failures, collection_not_found, storage_failures
 from services.embedder.index.keeper import Keeper
@@ -129,7 +130,7 @@ class Catalogue:
         table = new_table_name(tenant, spec.name)
         async with asyncio.timeout(_MAKING_S):
             made = await self._connection.create_table(table, schema=schema_of(spec))
-            await self._keeper.index_columns(made, spec)
+            await index_columns(made, spec)
         registered = await self._registry.add(tenant, spec, table)
         if registered is None or registered.table != table:
             await self._orphans.drop(table)

@@ -16,8 +16,8 @@ from services.embedder.index.filters import to_sql
 from services.embedder.index.late_interaction import best_by_maxsim, first_vectors
 from services.embedder.index.observation import observed
 from services.embedder.index.planning import Planner
-from services.embedder.index.ranking import Found, fused
-from services.embedder.index.rows import FACTS, hit_of
+from services.embedder.index.ranking import Found, best, fused
+from services.embedder.index.rows import FACTS, hit_of, vectors_of
 from services.embedder.index.schema import COARSE, LIVE, VECTOR
 from services.embedder.models.model import Vectors
 from services.runtime.errors import InvalidArgument
@@ -28,7 +28,8 @@ CANDIDATES_A_HIT = 4
 FUSED, FUSED_A_HIT, MAX_FUSED = 100, 4, 1_000
 """At least, a hit, and at most beside the hits: how deep the lists are that are fused."""
 REFINE = 3
-"""How many times as many as are asked for are compared by their exact vectors."""
+"""How many times as many as are asked for are compared by their exact vectors. LanceDB does that too, by a second look
+at the storage."""
 
 ASKED = 8
 """Of the queries by meaning the latest, kept to measure the index with."""
@@ -59,7 +60,7 @@ class Finder:
         if query.vectors is not None:
             self._check(query.vectors)
             self.asked.append(query.vectors)
-        if query.words is None and not self._spec.late_interaction:
+        if query.words is None and not query.with_picture and not self._spec.late_interaction:
             return await self._nearest_hits(query, where)
         for _ in range(_RETAKES):
             try:
@@ -73,9 +74,8 @@ class Finder:
     ) -> list[Found]:
         """As far as `reach`, or as was measured to be needed."""
         if not self._spec.late_interaction:
-            nearest = await self._nearest_rows(vectors, where, limit, [], exact=exact, reach=reach)
-            pairs = zip(nearest.column("_rowid").to_pylist(), _scores(nearest).tolist(), strict=True)
-            return [Found(row, score) for row, score in pairs]
+            nearest, scores = await self._nearest_rows(vectors, where, limit, exact=exact, reach=reach)
+            return best(nearest.column("_rowid").to_numpy(), scores, limit)
         if reach is None and not exact:
             reach = await self._planner.reach(where, limit)
         if reach is None:
@@ -107,29 +107,30 @@ class Finder:
 
     async def _nearest_hits(self, query: Query, where: str) -> list[Hit]:
         """One vector an entry: what hits are made of comes with the same query."""
-        nearest = await self._nearest_rows(query.vectors, where, query.limit, _columns(query), exact=query.exact)
-        return await _made(nearest, lambda: self._hits(nearest.to_pylist(), _scores(nearest).tolist()))
+        nearest, scores = await self._nearest_rows(query.vectors, where, query.limit, exact=query.exact)
+        return await _made(nearest, lambda: self._hits(nearest.to_pylist(), scores.tolist()))
 
     async def _nearest_rows(
-        self,
-        vectors: Vectors,
-        where: str,
-        limit: int,
-        columns: Sequence[str],
-        *,
-        exact: bool,
-        reach: Reach | None = None,
-    ) -> pa.Table:
-        """With the columns, `_distance` and `_rowid`."""
+        self, vectors: Vectors, where: str, limit: int, *, exact: bool, reach: Reach | None = None
+    ) -> tuple[pa.Table, np.ndarray]:
+        """Best first, with FACTS and `_rowid`; and their scores."""
         given = exact or reach is not None
         reach = reach if given else await self._planner.reach(where, limit)
         while True:
-            nearest = self._nearest(vectors, where, limit, reach).select([*columns, "_distance"])
-            table = await nearest.with_row_id().to_arrow()
-            wider = None if given else await self._planner.wider(reach, where, limit, vectors, _scores(table))
+            nearest = self._nearest(vectors, where, limit if reach is None else REFINE * limit, reach)
+            table = await nearest.select([FACTS, "_distance"]).with_row_id().to_arrow()
+            table, scores = await _made(table, lambda: self._compared(table, vectors, limit))  # noqa: B023
+            wider = None if given else await self._planner.wider(reach, where, limit, vectors, scores)
             if wider is None:
-                return table
+                return table, scores
             reach = wider
+
+    def _compared(self, table: pa.Table, query: Vectors, limit: int) -> tuple[pa.Table, np.ndarray]:
+        """The best by their exact vectors, best first, and their scores."""
+        # A matrix's product would leave another thread of numpy's spinning, on a core that LanceDB needs.
+        scores = np.vecdot(vectors_of(table.column(FACTS).to_pylist(), self._spec), query)
+        order = np.argsort(-scores, kind="stable")[:limit]
+        return table.take(order), scores[order]
 
     def _nearest(self, vectors: Vectors, where: str, limit: int, reach: Reach | None) -> AsyncVectorQuery:
         """Past the index where `reach` is None."""
@@ -141,8 +142,7 @@ class Finder:
             nearest = nearest.where(where)
         if reach is None:
             return nearest.bypass_vector_index()
-        # The first stage's candidates are compared exactly anyway.
-        return nearest.nprobes(reach.probes) if late else nearest.nprobes(reach.probes).refine_factor(REFINE)
+        return nearest.nprobes(reach.probes)
 
     async def _by_words(self, words: str, where: str, limit: int) -> list[Found]:
         with observed("search.words"):
@@ -183,10 +183,6 @@ class Finder:
 async def _made(of: pa.Table, make: Callable[[], T]) -> T:
     """In a thread, where it is much: the loop has others to serve."""
     return await asyncio.to_thread(make) if of.nbytes > _MANY_BYTES else make()
-
-
-def _scores(nearest: pa.Table) -> np.ndarray:
-    return 1 - nearest.column("_distance").to_numpy()
 
 
 def _columns(query: Query) -> list[str]:

@@ -9,7 +9,7 @@ from lancedb.query import AsyncQueryBase
 
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.ranking import Found, best
-from services.embedder.index.rows import pack, unpack
+from services.embedder.index.rows import packed_bytes, unpack
 from services.embedder.index.schema import VECTORS
 from services.embedder.models.model import Vectors
 from services.embedder.vectors.pooling import pool
@@ -45,8 +45,7 @@ def maxsim(query: Vectors, packed: Sequence[bytes], spec: CollectionSpec) -> np.
     """
     if not packed:
         return np.zeros(0, np.float32)
-    vector_bytes = len(pack(np.ones((1, spec.dimensions), np.float32), spec.precision))
-    most = max(map(len, packed)) // vector_bytes
+    most = max(map(len, packed)) // packed_bytes(spec)
     at_once = max(1, _BLOCK_NUMBERS // (most * max(len(query), spec.dimensions)))
     return np.concatenate([_maxsim(query, packed[i : i + at_once], spec) for i in range(0, len(packed), at_once)])
 

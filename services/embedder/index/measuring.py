@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import islice
 
 import numpy as np
 from lancedb import AsyncTable
@@ -15,15 +16,18 @@ from services.embedder.index.rows import unpack
 from services.embedder.index.schema import LIVE, VECTOR, VECTORS
 from services.embedder.models.model import Vectors
 
-SAMPLES, LATE_SAMPLES = 40, 24
+SAMPLES, LATE_SAMPLES = 100, 24
 """Entries whose nearest are looked for."""
+MEASURED_HITS, LEAST_QUERIES = 1_000, 24
+"""About so many, of so many queries at least, tell how much is found: of deep searches few."""
 LATE_VECTORS = 16
 """That a query of late interaction has at most."""
 DEPTHS = (10, 40, 160, 640, 2_560)
 NOISE = 0.75
 """How far a sample is moved before it asks, of its length: a query is like what it finds, and not the same."""
 TARGET = 0.995
-"""Recall that the least effort must reach; what is promised is 0.99."""
+"""The share of what all of the index finds that the least effort must find, and what late interaction's first stage
+must find of all; what is promised is 0.99."""
 
 MAX_CANDIDATES = 1_600
 
@@ -42,32 +46,34 @@ async def measure(
     rows = await table.count_rows()
     depths = [depth for depth in DEPTHS if depth == DEPTHS[0] or (depth * 10 <= rows and not spec.late_interaction)]
     chosen = np.random.default_rng()
-    queries = [*await _samples(table, spec, rows, chosen), *asked]
+    queries = [*asked, *await _samples(table, spec, rows, chosen)]
     if spec.late_interaction:
         queries = [_some(query, chosen) for query in queries]
     nearest = await _nearest(table, spec, queries, depths[-1])
     finder = Finder(table, spec)
 
     async def recall(depth: int, probes: int) -> float:
-        reach = Reach(probes, candidates)
-        found = [await finder.by_meaning(query, "", depth, exact=False, reach=reach) for query in queries]
-        pairs = zip(found, nearest, strict=True)
-        return float(np.mean([len({each.row for each in hits} & set(ids[:depth])) / depth for hits, ids in pairs]))
+        reach, shares = Reach(probes, candidates), []
+        enough = max(LEAST_QUERIES, MEASURED_HITS // depth) + len(asked)
+        for query, ids in islice(zip(queries, nearest, strict=True), enough):
+            found = await finder.by_meaning(query, "", depth, exact=False, reach=reach)
+            shares.append(len({each.row for each in found} & set(ids[:depth])) / depth)
+        return float(np.mean(shares))
 
     candidates = CANDIDATES
-    best = await recall(DEPTHS[0], ALL)
-    while spec.late_interaction and best < TARGET and candidates < MAX_CANDIDATES:
-        candidates *= 2
-        best = await recall(DEPTHS[0], ALL)
+    if spec.late_interaction:
+        while await recall(DEPTHS[0], ALL) < TARGET and candidates < MAX_CANDIDATES:
+            candidates *= 2
     probes: dict[int, int] = {}
+    reached: list[float] = []
     least = 1
     for depth in depths:
-        while (reached := await recall(depth, least)) < min(TARGET, best) and least < ALL:
+        best = await recall(depth, ALL)
+        while (found := await recall(depth, least)) < TARGET * best and least < ALL:
             least = 2 * least if least < partitions else ALL
+        reached.append(found)
         probes[depth] = least
-        if depth == DEPTHS[0]:
-            best = reached
-    return Effort(probes, candidates, best, datetime.now(UTC), trained, rows)
+    return Effort(probes, candidates, reached[0], datetime.now(UTC), trained, rows)
 
 
 async def _samples(table: AsyncTable, spec: CollectionSpec, rows: int, chosen: np.random.Generator) -> list[Vectors]:

@@ -60,10 +60,10 @@ class Planner:
         """
         if not where or reach is None or reach.probes >= ALL:
             return None
-        version = await self._latest()
+        version = self._version  # that `reach` has seen
         depth = float("inf")
         if len(scores) >= limit:
-            depth = np.mean(await self._sampled(version) @ query > scores.min()) * version.rows
+            depth = np.mean(np.vecdot(await self._sampled(version), query) > scores.min()) * version.rows
         needed = reach_for(version.effort, depth)
         return needed if needed.probes > reach.probes else None
 

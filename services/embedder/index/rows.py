@@ -15,7 +15,8 @@ from services.embedder.vectors.precision import Precision, Quantized, quantize, 
 from services.runtime.errors import Internal
 
 FACTS = "facts"
-"""What a hit is made of, in one value: an object store is asked once, and not once a column."""
+"""What a hit is made of, and before it the vector where an entry has one, in one value: an object store is asked once,
+and not once a column."""
 
 _ROWS_AT_ONCE = 16
 
@@ -38,7 +39,8 @@ def absent_rows(absent: Sequence[tuple[str, int]], spec: CollectionSpec) -> pa.T
 
 
 def hit_of(row: Mapping[str, object], score: float, spec: CollectionSpec) -> Hit:
-    facts = json.loads(row[FACTS])
+    told = row[FACTS]
+    facts = json.loads(told if spec.late_interaction else told[packed_bytes(spec) :])
     types = {field.name: field.type for field in spec.fields}
     return Hit(
         document_id=facts["document_id"],
@@ -54,6 +56,25 @@ def hit_of(row: Mapping[str, object], score: float, spec: CollectionSpec) -> Hit
         width=facts["width"],
         height=facts["height"],
     )
+
+
+def vectors_of(facts: Sequence[bytes], spec: CollectionSpec) -> Vectors:
+    """[entries, dimensions] of entries that have one vector each."""
+    size = packed_bytes(spec)
+    return unpack([b"".join(told[:size] for told in facts)], spec)[0]
+
+
+def packed_bytes(spec: CollectionSpec) -> int:
+    """That one vector takes when it is packed."""
+    match spec.precision:
+        case Precision.BINARY:
+            return -(-spec.dimensions // 8)
+        case Precision.INT8:
+            return spec.dimensions + 4
+        case Precision.FLOAT16:
+            return 2 * spec.dimensions
+        case Precision.FLOAT32:
+            return 4 * spec.dimensions
 
 
 def pack(vectors: Vectors, precision: Precision) -> bytes:
@@ -77,9 +98,9 @@ def unpack(packed: Sequence[bytes], spec: CollectionSpec) -> tuple[Vectors, np.n
 def _quantized(packed: bytes, spec: CollectionSpec) -> Quantized:
     match spec.precision:
         case Precision.BINARY:
-            return Quantized(np.frombuffer(packed, np.uint8).reshape(-1, -(-spec.dimensions // 8)))
+            return Quantized(np.frombuffer(packed, np.uint8).reshape(-1, packed_bytes(spec)))
         case Precision.INT8:
-            count = len(packed) // (spec.dimensions + 4)
+            count = len(packed) // packed_bytes(spec)
             numbers = np.frombuffer(packed, np.int8, count * spec.dimensions).reshape(count, -1)
             return Quantized(numbers, np.frombuffer(packed, "<f4", count, count * spec.dimensions))
         case Precision.FLOAT16:
@@ -92,13 +113,16 @@ def _row(entry: Entry, parts: int, spec: CollectionSpec) -> dict[str, object]:
     _check(entry.vectors, spec)
     vectors = np.asarray(entry.vectors, np.float32)
     metadata = {name: to_stored(value) for name, value in entry.metadata.items()}
+    facts = _facts(entry, metadata)
+    if not spec.late_interaction:
+        facts = pack(vectors[None], spec.precision) + facts
     row = {
         "document_id": entry.document_id,
         "part": entry.part,
         "digest": entry.digest,
         "parts": parts,
         "text": entry.text,
-        FACTS: _facts(entry, metadata),
+        FACTS: facts,
         "picture": entry.picture,
     } | {field.column: metadata.get(field.name) for field in spec.fields}
     if spec.late_interaction:

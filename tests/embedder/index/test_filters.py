@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lancedb.index import Bitmap, BTree
 
 from services.embedder.index.collection import Collection
 from services.embedder.index.entries import Query
@@ -54,11 +55,16 @@ def conditions(draw: st.DrawFn) -> Condition:
 filters = st.lists(st.lists(conditions(), min_size=1, max_size=3).map(tuple), max_size=3).map(tuple)
 
 
-@pytest.fixture
-async def collection(tmp_path: Path) -> AsyncIterator[Collection]:
+@pytest.fixture(params=[None, BTree, Bitmap])
+async def collection(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Collection]:
+    """Fields are compared with what is stored, or with an index of it."""
     async with catalogue(tmp_path) as replica:
         made = await replica.create("tenant", SPEC)
         await made.put([[entry(str(i), VECTORS[i], metadata=row)] for i, row in enumerate(ROWS)])
+        for field in FIELDS if request.param else ():
+            if request.param is BTree or field.type is not FieldType.NUMBER:
+                await made.table.drop_index(f"{field.column}_idx")
+                await made.table.create_index(field.column, config=request.param())
         yield made
 
 

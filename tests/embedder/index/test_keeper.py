@@ -71,17 +71,17 @@ async def test_an_index_is_built_measured_and_followed(tmp_path: Path) -> None:
         assert found >= 0.99
 
 
-async def recall(collection: Collection) -> float:
+async def recall(collection: Collection, entries: int = ENTRIES) -> float:
     """At 10, over filters of every width."""
-    year = np.arange(ENTRIES)
+    year = np.arange(entries)
     filters = [
-        (None, np.full(ENTRIES, True)),
+        (None, np.full(entries, True)),
         (((Condition("sold", Comparison.IN, (True,)),),), year % 3 == 0),
         (((Condition("year", Comparison.LESS, (150,)),),), year < 150),
     ]
     found = []
     for query in clustered(20, SPEC.dimensions, 2):
-        scores = VECTORS @ query
+        scores = VECTORS[:entries] @ query
         for filter, fits in filters:
             best = np.argsort(-np.where(fits, scores, -2))[:10]
             hits = await collection.search(Query(query, None, 10, filter=filter))
@@ -173,6 +173,29 @@ async def test_what_nobody_foresaw_in_one_collection_leaves_the_others_maintaine
             assert not maintenance.done()
     told = [each for each in caplog.records if each.exc_info]
     assert any("broken" in each.message and each.exc_info[0] is TypeError for each in told)
+
+
+async def test_an_index_of_many_parts_is_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "MAX_SEGMENTS", 2)
+    async with catalogue(tmp_path, **KEPT) as replica:
+        collection = await replica.create("tenant", SPEC)
+        await fill(collection, 0, 1_000)
+        seen = []
+        async with running(replica):
+            for last in range(1_000, 1_004):
+                await fill(collection, last, last + 1)
+                await until(collection, lambda state: state.indexed == last + 1)  # noqa: B023
+                seen.append(await segments(collection))
+            async with asyncio.timeout(TIMEOUT_S):
+                while await segments(collection) > 2:  # noqa: ASYNC110 - likewise
+                    await asyncio.sleep(0.02)
+        assert max(seen) > 1  # what comes is put beside what there is
+        assert await recall(collection, 1_004) >= 0.99
+
+
+async def segments(collection: Collection) -> int:
+    index = next(each for each in await collection.table.list_indices() if each.columns == [VECTOR])
+    return index.num_segments
 
 
 async def test_an_index_of_nothing_has_a_partition(tmp_path: Path) -> None:
