@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 from lancedb import AsyncTable
@@ -52,12 +52,13 @@ async def measure(
     nearest = await _nearest(table, spec, queries, depths[-1])
     finder = Finder(table, spec)
 
-    async def recall(depth: int, probes: int) -> float:
+    async def recall(depth: int, probes: int, past: int = 0) -> float:
+        """Of what lies deeper than `past`: what fits a filter may all lie there."""
         reach, shares = Reach(probes, candidates), []
         enough = max(LEAST_QUERIES, MEASURED_HITS // depth) + len(asked)
         for query, ids in islice(zip(queries, nearest, strict=True), enough):
             found = await finder.by_meaning(query, "", depth, exact=False, reach=reach)
-            shares.append(len({each.row for each in found} & set(ids[:depth])) / depth)
+            shares.append(len({each.row for each in found} & set(ids[past:depth])) / (depth - past))
         return float(np.mean(shares))
 
     candidates = CANDIDATES
@@ -67,9 +68,9 @@ async def measure(
     probes: dict[int, int] = {}
     reached: list[float] = []
     least = 1
-    for depth in depths:
-        best = await recall(depth, ALL)
-        while (found := await recall(depth, least)) < TARGET * best and least < ALL:
+    for past, depth in pairwise([0, *depths]):
+        best = await recall(depth, ALL, past)
+        while (found := await recall(depth, least, past)) < TARGET * best and least < ALL:
             least = 2 * least if least < partitions else ALL
         reached.append(found)
         probes[depth] = least

@@ -13,8 +13,9 @@ from services.embedder.models.model import Vectors
 
 FEW = 500
 """So many entries that fit a filter are compared faster one by one than through the index."""
-SAMPLE = 256
-"""Entries kept in memory, to see how deep it is to what was found."""
+SAMPLE = 1_024
+"""Entries kept in memory, to see how deep it is to what was found. Measured on 100,000, a tenth of which fit, those
+that are unlike the query: 0.995 and more of the 10 nearest are found, by 256 between 0.98 and 0.996."""
 MAX_COUNTS = 256
 """Filters of which it is known how many rows fit."""
 
