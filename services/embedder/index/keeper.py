@@ -37,9 +37,9 @@ all of it anew. When the writing pauses they follow at once."""
 RETRAINED, RETRAINED_QUIET = 2.0, 1.2
 """A vector index is trained anew when the collection has grown so many times since, or so many and the writing pauses:
 what is put into an index that was trained on less is found less well."""
-MAX_SEGMENTS = 4
-"""Parts of a vector index, of which every following adds one: each is searched, of 50,000 vectors in some 0.35 ms. With
-more of them the index is trained anew, which leaves one."""
+SEGMENTS, SEGMENTS_QUIET = 8, 2
+"""The most parts of a vector index, and the most when the writing pauses. Every following adds one, and each is
+searched: of 50,000 vectors one takes 3.2 ms, two 3.7, four 6.6, nine 9.4. Training anew leaves one."""
 MAX_FRAGMENTS = 64
 """Files beyond this are put together however little is in them."""
 LOW_RECALL = 0.95
@@ -120,7 +120,7 @@ class Keeper:
         behind = await _behind(table)
         fragments = (await table.stats())["fragment_stats"]["num_small_fragments"]
         grown = behind >= max(self._settings.index_min_entries, rows) / GROWTH or fragments >= MAX_FRAGMENTS
-        untrained = await self._untrained(table, spec, rows, RETRAINED_QUIET if quiet else RETRAINED)
+        untrained = await self._untrained(table, spec, rows, quiet=quiet)
         unmeasured = await self._unmeasured(table, spec, rows)
         if not (clean or grown or untrained or (quiet and (behind or fragments > 1 or unmeasured))):
             if quiet:
@@ -139,19 +139,20 @@ class Keeper:
                     await self._measure(collection, trained=rows if untrained else None)
         seen.clean_at = float("inf") if clean else loop.time() + self._settings.index_keep_versions_s
         version = await table.version()  # with what was written meanwhile
-        untrained = await self._untrained(table, spec, await table.count_rows(), RETRAINED_QUIET)
+        untrained = await self._untrained(table, spec, await table.count_rows(), quiet=True)
         if not untrained and not await _behind(table):
             seen.settled = version
 
-    async def _untrained(self, table: AsyncTable, spec: CollectionSpec, rows: int, growth: float) -> bool:
-        """Whether there is enough for a vector index and none, or `growth` times as much as when it was trained, or it
-        is in too many parts."""
+    async def _untrained(self, table: AsyncTable, spec: CollectionSpec, rows: int, *, quiet: bool) -> bool:
+        """Whether there is enough for a vector index and none, or so much more than when it was trained, or it is in
+        too many parts."""
         if rows < self._settings.index_min_entries:
             return False
+        growth, most = (RETRAINED_QUIET, SEGMENTS_QUIET) if quiet else (RETRAINED, SEGMENTS)
         column = searched_column(spec)
         effort = await noted(table, column)
         segments = [each.num_segments for each in await table.list_indices() if each.columns == [column]]
-        return not segments or effort is None or rows >= growth * effort.trained or max(segments) > MAX_SEGMENTS
+        return not segments or effort is None or rows >= growth * effort.trained or max(segments) > most
 
     async def _unmeasured(self, table: AsyncTable, spec: CollectionSpec, rows: int) -> bool:
         """Whether there is an index of which it is not known how much must be searched, because it was changed here or

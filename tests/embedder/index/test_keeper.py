@@ -175,8 +175,7 @@ async def test_what_nobody_foresaw_in_one_collection_leaves_the_others_maintaine
     assert any("broken" in each.message and each.exc_info[0] is TypeError for each in told)
 
 
-async def test_an_index_of_many_parts_is_trained_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "MAX_SEGMENTS", 2)
+async def test_an_index_of_many_parts_is_trained_anew(tmp_path: Path) -> None:
     async with catalogue(tmp_path, **KEPT) as replica:
         collection = await replica.create("tenant", SPEC)
         await fill(collection, 0, 1_000)
@@ -187,7 +186,7 @@ async def test_an_index_of_many_parts_is_trained_anew(tmp_path: Path, monkeypatc
                 await until(collection, lambda state: state.indexed == last + 1)  # noqa: B023
                 seen.append(await segments(collection))
             async with asyncio.timeout(TIMEOUT_S):
-                while await segments(collection) > 2:  # noqa: ASYNC110 - likewise
+                while await segments(collection) > keeper.SEGMENTS_QUIET:  # noqa: ASYNC110 - likewise
                     await asyncio.sleep(0.02)
         assert max(seen) > 1  # what comes is put beside what there is
         assert await recall(collection, 1_004) >= 0.99
