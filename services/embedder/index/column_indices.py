@@ -1,12 +1,12 @@
 """The indices of a table's columns, but that of its vectors: of ids, of words, of fields."""
 
-import numpy as np
 import pyarrow.compute as pc
 from lancedb import AsyncTable
 from lancedb.index import FTS, Bitmap, BTree
 
 from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.fields import FieldType
+from services.embedder.index.sampling import sample
 
 SAMPLE, FEW = 1_024, 8
 """Entries that are looked at, and how many times as many they are as a field's values where those are few."""
@@ -34,11 +34,10 @@ async def suit_fields(table: AsyncTable, spec: CollectionSpec) -> None:
     rows = await table.count_rows()
     if not columns or not rows:
         return
-    offsets = np.random.default_rng().choice(rows, min(rows, SAMPLE), replace=False)
-    sample = await table.take_offsets(sorted(offsets.tolist())).select(columns).to_arrow()
+    some = await sample(table, columns, rows, SAMPLE)
     indices = await table.list_indices()
     for column in columns:
-        few = FEW * pc.count_distinct(sample.column(column)).as_py() <= sample.num_rows
+        few = FEW * pc.count_distinct(some.column(column)).as_py() <= some.num_rows
         wanted = Bitmap() if few else BTree()
         there = {each.index_type: each.name for each in indices if each.columns == [column]}
         if there.pop(type(wanted).__name__, None) is None:

@@ -16,7 +16,7 @@ from services.embedder.index.filters import to_sql
 from services.embedder.index.late_interaction import best_by_maxsim, first_vectors
 from services.embedder.index.observation import observed
 from services.embedder.index.planning import Planner
-from services.embedder.index.ranking import Found, best, fused
+from services.embedder.index.ranking import Found, fused
 from services.embedder.index.rows import FACTS, hit_of, vectors_of
 from services.embedder.index.schema import COARSE, LIVE, VECTOR
 from services.embedder.models.model import Vectors
@@ -75,7 +75,8 @@ class Finder:
         """As far as `reach`, or as was measured to be needed."""
         if not self._spec.late_interaction:
             nearest, scores = await self._nearest_rows(vectors, where, limit, exact=exact, reach=reach)
-            return best(nearest.column("_rowid").to_numpy(), scores, limit)
+            pairs = zip(nearest.column("_rowid").to_pylist(), scores.tolist(), strict=True)
+            return [Found(row, score) for row, score in pairs]
         if reach is None and not exact:
             reach = await self._planner.reach(where, limit)
         if reach is None:

@@ -13,6 +13,7 @@ from services.embedder.index.entries import CollectionSpec
 from services.embedder.index.finding import Finder
 from services.embedder.index.late_interaction import maxsim
 from services.embedder.index.rows import unpack
+from services.embedder.index.sampling import sample
 from services.embedder.index.schema import LIVE, VECTOR, VECTORS
 from services.embedder.models.model import Vectors
 
@@ -78,14 +79,8 @@ async def measure(
 
 
 async def _samples(table: AsyncTable, spec: CollectionSpec, rows: int, chosen: np.random.Generator) -> list[Vectors]:
-    offsets = chosen.choice(rows, min(rows, LATE_SAMPLES if spec.late_interaction else SAMPLES), replace=False)
-    column = VECTORS if spec.late_interaction else VECTOR
-    taken = (
-        (await table.take_offsets(sorted(offsets.tolist())).select([column]).to_arrow())
-        .column(column)
-        .drop_null()
-        .to_pylist()
-    )
+    column, count = (VECTORS, LATE_SAMPLES) if spec.late_interaction else (VECTOR, SAMPLES)
+    taken = (await sample(table, [column], rows, count)).column(column).drop_null().to_pylist()
     if not spec.late_interaction:
         return [_moved(np.array(vector, np.float32), chosen) for vector in taken]
     return [_moved(unpack([packed], spec)[0], chosen) for packed in taken]

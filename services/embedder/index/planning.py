@@ -8,6 +8,7 @@ from lancedb import AsyncTable
 
 from services.embedder.index.effort import ALL, Effort, Reach, noted, reach_for
 from services.embedder.index.entries import CollectionSpec
+from services.embedder.index.sampling import sample
 from services.embedder.index.schema import VECTOR, searched_column
 from services.embedder.models.model import Vectors
 
@@ -86,9 +87,8 @@ class Planner:
     async def _sampled(self, version: _Version) -> Vectors:
         """[SAMPLE or fewer, dimensions]; others when the index has been measured anew."""
         if self._sample is None or self._sampled_for != version.effort:
-            offsets = np.random.default_rng().choice(version.rows, min(version.rows, SAMPLE), replace=False)
-            taken = self._table.take_offsets(sorted(offsets.tolist())).select([VECTOR])
-            vectors = (await taken.to_arrow()).column(VECTOR).drop_null().combine_chunks()
+            taken = await sample(self._table, [VECTOR], version.rows, SAMPLE)
+            vectors = taken.column(VECTOR).drop_null().combine_chunks()
             self._sample = vectors.flatten().to_numpy().reshape(-1, self._spec.dimensions).astype(np.float32)
             self._sampled_for = version.effort
         return self._sample
