@@ -69,42 +69,42 @@ class Finder:
                 continue
         raise RuntimeError("the table is compacted faster than it is read")
 
-    async def by_meaning(
-        self, vectors: Vectors, where: str, limit: int, *, exact: bool, reach: Reach | None = None
-    ) -> list[Found]:
-        """As far as `reach`, or as was measured to be needed."""
+    async def candidates(self, vectors: Vectors, where: str, limit: int, reach: Reach) -> list[int]:
+        """The rows that are compared exactly, to find the `limit` nearest."""
+        late = self._spec.late_interaction
+        few = await asyncio.to_thread(first_vectors, vectors) if late else vectors
+        nearest = self._nearest(few, where, self._compared_for(limit, reach), reach)
+        return (await nearest.select(["_distance"]).with_row_id().to_arrow()).column("_rowid").to_pylist()
+
+    async def _found(self, query: Query, where: str) -> list[Found]:
+        if query.words is None:
+            return await self._by_meaning(query.vectors, where, query.limit, exact=query.exact)
+        if query.vectors is None:
+            return await self._by_words(query.words, where, query.limit)
+        depth = max(FUSED, min(FUSED_A_HIT * query.limit, MAX_FUSED), query.limit)
+        meaning, words = await together(
+            self._by_meaning(query.vectors, where, depth, exact=query.exact), self._by_words(query.words, where, depth)
+        )
+        return fused(meaning, words)[: query.limit]
+
+    async def _by_meaning(self, vectors: Vectors, where: str, limit: int, *, exact: bool) -> list[Found]:
         if not self._spec.late_interaction:
-            nearest, scores = await self._nearest_rows(vectors, where, limit, exact=exact, reach=reach)
+            nearest, scores = await self._nearest_rows(vectors, where, limit, exact=exact)
             pairs = zip(nearest.column("_rowid").to_pylist(), scores.tolist(), strict=True)
             return [Found(row, score) for row, score in pairs]
-        if reach is None and not exact:
-            reach = await self._planner.reach(where, limit)
+        reach = None if exact else await self._planner.reach(where, limit)
         if reach is None:
             found, _ = await best_by_maxsim(
                 self._table.query().where(f"{LIVE} AND {where}" if where else LIVE), vectors, self._spec, limit
             )
             return found
-        candidates = max(reach.candidates, CANDIDATES_A_HIT * limit)
         with observed("search.first"):
-            few = await asyncio.to_thread(first_vectors, vectors)
-            first = self._nearest(few, where, candidates, reach)
-            rows = (await first.select(["_distance"]).with_row_id().to_arrow()).column("_rowid").to_pylist()
+            rows = await self.candidates(vectors, where, limit, reach)
         with observed("search.rerank", candidates=len(rows)):
             found, count = await best_by_maxsim(self._table.take_row_ids(rows), vectors, self._spec, limit)
             if count < len(rows):
                 raise _Moved
         return found
-
-    async def _found(self, query: Query, where: str) -> list[Found]:
-        if query.words is None:
-            return await self.by_meaning(query.vectors, where, query.limit, exact=query.exact)
-        if query.vectors is None:
-            return await self._by_words(query.words, where, query.limit)
-        depth = max(FUSED, min(FUSED_A_HIT * query.limit, MAX_FUSED), query.limit)
-        meaning, words = await together(
-            self.by_meaning(query.vectors, where, depth, exact=query.exact), self._by_words(query.words, where, depth)
-        )
-        return fused(meaning, words)[: query.limit]
 
     async def _nearest_hits(self, query: Query, where: str) -> list[Hit]:
         """One vector an entry: what hits are made of comes with the same query."""
@@ -112,19 +112,24 @@ class Finder:
         return await _made(nearest, lambda: self._hits(nearest.to_pylist(), scores.tolist()))
 
     async def _nearest_rows(
-        self, vectors: Vectors, where: str, limit: int, *, exact: bool, reach: Reach | None = None
+        self, vectors: Vectors, where: str, limit: int, *, exact: bool
     ) -> tuple[pa.Table, np.ndarray]:
         """Best first, with FACTS and `_rowid`; and their scores."""
-        given = exact or reach is not None
-        reach = reach if given else await self._planner.reach(where, limit)
+        reach = None if exact else await self._planner.reach(where, limit)
         while True:
-            nearest = self._nearest(vectors, where, limit if reach is None else REFINE * limit, reach)
+            nearest = self._nearest(vectors, where, self._compared_for(limit, reach), reach)
             table = await nearest.select([FACTS, "_distance"]).with_row_id().to_arrow()
             table, scores = await _made(table, lambda: self._compared(table, vectors, limit))  # noqa: B023
-            wider = None if given else await self._planner.wider(reach, where, limit, vectors, scores)
+            wider = None if exact else await self._planner.wider(reach, where, limit, vectors, scores)
             if wider is None:
                 return table, scores
             reach = wider
+
+    def _compared_for(self, limit: int, reach: Reach | None) -> int:
+        """How many are compared exactly, to find the `limit` nearest."""
+        if reach is None:
+            return limit
+        return max(reach.candidates, CANDIDATES_A_HIT * limit) if self._spec.late_interaction else REFINE * limit
 
     def _compared(self, table: pa.Table, query: Vectors, limit: int) -> tuple[pa.Table, np.ndarray]:
         """The best by their exact vectors, best first, and their scores."""

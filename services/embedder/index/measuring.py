@@ -58,8 +58,9 @@ async def measure(
         reach, shares = Reach(probes, candidates), []
         enough = max(LEAST_QUERIES, MEASURED_HITS // depth) + len(asked)
         for query, ids in islice(zip(queries, nearest, strict=True), enough):
-            found = await finder.by_meaning(query, "", depth, exact=False, reach=reach)
-            shares.append(len({each.row for each in found} & set(ids[past:depth])) / (depth - past))
+            # Of what is compared exactly, the nearest are found.
+            compared = await finder.candidates(query, "", depth, reach)
+            shares.append(len(set(compared) & set(ids[past:depth])) / (depth - past))
         return float(np.mean(shares))
 
     candidates = CANDIDATES
