@@ -17,7 +17,7 @@ from services.embedder.index.collection import Collection
 from services.embedder.index.effort import noted
 from services.embedder.index.entries import CollectionSpec, Entry, Query
 from services.embedder.index.filters import Comparison, Condition, Filter
-from services.embedder.index.keeper import RETRAINED_QUIET
+from services.embedder.index.keeper import RETRAINED_QUIET, SEGMENTS_QUIET
 from services.embedder.index.schema import searched_column
 from services.embedder.models.model import Vectors
 from tests.embedder.index.making import LATE_SPEC, SPEC, catalogue, clustered, entry, unit
@@ -31,6 +31,8 @@ RESULTS = Path(__file__).parents[2] / "bench/results"
 
 ENTRIES, DIMENSIONS = 100_000, 768
 QUERIES, WARM_UP = 100, 10
+ROUNDS = 10
+"""The same searches again: a machine that others share is at times slower by half, for seconds or minutes."""
 YEARS, FILTERED = 100, (30, 10, 1)
 """Years that the entries have, and how many of them a filter lets pass."""
 CHEAP = 0.1
@@ -42,7 +44,9 @@ DOCUMENTS, KILL_AFTER = 100, 100
 
 _BLOCK = 1_000
 _READY_TIMEOUT_S = 1_800
-_REST_S = 15
+_LOOKED_S = 5
+"""Longer than one of the blocks takes to be stored: what is being filled is not taken for what is at rest."""
+_REST_S = 20
 
 
 async def clustered_vectors() -> list[Figure]:
@@ -87,7 +91,8 @@ async def replicas() -> list[Figure]:
 
 @dataclass(frozen=True)
 class _Searched:
-    """Recall at 10 and latencies without a filter and with those of years, together; recall with that of the price."""
+    """Without a filter and with those of years, together: recall at 10, and latencies in the fastest round; recall with
+    that of the price."""
 
     recall: float
     p50_ms: float
@@ -103,10 +108,11 @@ async def _searched(name: str, vectors: Vectors, queries: Vectors) -> _Searched:
     metadata = ({"year": int(year), "price": float(price)} for year, price in zip(years, prices, strict=True))
     documents = ([entry(str(i), vectors[i], metadata=each)] for i, each in enumerate(metadata))
     scores = queries @ vectors.T
-    found, latencies_ms = [], []
+    filters = {f"{count} of {YEARS} years": (_below("year", count), years < count) for count in FILTERED}
+    filters = {"all": (None, np.full(len(vectors), True))} | filters
     async with _filled(spec, documents) as (collection, _):
 
-        async def search(what: str, filter: Filter | None, fits: np.ndarray) -> tuple[list[float], list[float]]:
+        async def search(filter: Filter | None, fits: np.ndarray) -> tuple[float, list[float]]:
             best = np.argsort(-np.where(fits, scores, -2), axis=1)[:, :10]
             took_ms, recalls = [], []
             for query, nearest in zip(queries, best, strict=True):
@@ -114,17 +120,22 @@ async def _searched(name: str, vectors: Vectors, queries: Vectors) -> _Searched:
                 hits = await collection.search(Query(query, None, 10, filter=filter))
                 took_ms.append((time.perf_counter() - began) * 1e3)
                 recalls.append(len({int(hit.document_id) for hit in hits} & set(nearest.tolist())) / 10)
-            _tell(f"{name}, {what}", np.mean(recalls), took_ms[WARM_UP:])
-            return recalls, took_ms[WARM_UP:]
+            return float(np.mean(recalls)), took_ms[WARM_UP:]
 
-        for count in (YEARS, *FILTERED):
-            filter = None if count == YEARS else _below("year", count)
-            recalls, took_ms = await search(f"{count} of {YEARS} years", filter, years < count)
-            found += recalls
-            latencies_ms += took_ms
-        by_price, _ = await search("by price", _below("price", limit), prices < limit)
-    p50, p99 = np.percentile(latencies_ms, [50, 99])
-    return _Searched(round(float(np.mean(found)), 4), round(p50, 1), round(p99, 1), round(float(np.mean(by_price)), 4))
+        rounds = []
+        for number in range(ROUNDS):
+            recalls, took_ms = zip(*[await search(*each) for each in filters.values()], strict=True)
+            told = ", ".join(f"{what} {np.median(took):.1f}" for what, took in zip(filters, took_ms, strict=True))
+            print(f"  {name}, p50 in ms, round {number + 1} of {ROUNDS}: {told}", file=sys.stderr, flush=True)
+            rounds.append(np.concatenate(took_ms))
+        fastest = min(rounds, key=np.median)
+        recall = float(np.mean(recalls))
+        _tell(f"{name}, all rounds", recall, np.concatenate(rounds))
+        _tell(f"{name}, the fastest", recall, fastest)
+        by_price, took_ms = await search(_below("price", limit), prices < limit)
+        _tell(f"{name}, by price", by_price, took_ms)
+    p50, p99 = np.percentile(fastest, [50, 99])
+    return _Searched(round(recall, 4), round(p50, 1), round(p99, 1), round(by_price, 4))
 
 
 async def _grown(count: int) -> Growth:
@@ -150,7 +161,7 @@ async def _grown(count: int) -> Growth:
 async def _filled(spec: CollectionSpec, documents: Iterable[list[Entry]]) -> AsyncIterator[tuple[Collection, Path]]:
     """A collection that has the documents, all of them in its index, with nothing left for maintenance to do."""
     with tempfile.TemporaryDirectory() as folder:
-        async with catalogue(folder, index_maintenance_s=1) as replica:
+        async with catalogue(folder, index_maintenance_s=_LOOKED_S) as replica:
             collection = await replica.create("show", spec)
             began = time.monotonic()
             maintenance = asyncio.create_task(replica.run())
@@ -180,10 +191,14 @@ async def _at_rest(collection: Collection) -> None:
 
 
 async def _settled(collection: Collection) -> bool:
-    """Whether all is in the index, which was trained on nearly all of it, and measured since."""
+    """Whether all is in the index, which was trained on nearly all of it, is in few parts, and measured since."""
     state = await collection.state()
-    effort = await noted(collection.table, searched_column(collection.spec))
+    column = searched_column(collection.spec)
+    effort = await noted(collection.table, column)
     if state.unindexed or effort is None or not effort.probes:
+        return False
+    segments = [each.num_segments for each in await collection.table.list_indices() if each.columns == [column]]
+    if max(segments) > SEGMENTS_QUIET:
         return False
     return effort.entries == state.entries < effort.trained * RETRAINED_QUIET
 

@@ -40,6 +40,9 @@ what is put into an index that was trained on less is found less well."""
 SEGMENTS, SEGMENTS_QUIET = 8, 2
 """The most parts of a vector index, and the most when the writing pauses. Every following adds one, and each is
 searched: of 50,000 vectors one takes 3.2 ms, two 3.7, four 6.6, nine 9.4. Training anew leaves one."""
+RESTS = 4
+"""How many times as long as it took, what a pause of the writing allowed is not done again: a collection that gets a
+document now and then would be maintained without end."""
 MAX_FRAGMENTS = 64
 """Files beyond this are put together however little is in them."""
 LOW_RECALL = 0.95
@@ -65,6 +68,8 @@ class _Seen:
     """The version that the last look saw."""
     settled: int = 0
     """The version that needs nothing."""
+    rested_at: float = 0.0
+    """Before this it is not maintained because the writing pauses, by the loop's clock."""
     clean_at: float = float("inf")
     """When its older versions are old enough to go, by the loop's clock."""
 
@@ -111,7 +116,7 @@ class Keeper:
         table, spec, loop = collection.table, collection.spec, asyncio.get_running_loop()
         seen = self._seen.setdefault(collection, _Seen())
         version = await table.version()
-        quiet = seen.looked == version
+        quiet = seen.looked == version and loop.time() >= seen.rested_at
         seen.looked = version
         clean = loop.time() >= seen.clean_at
         if seen.settled == version and not clean:
@@ -129,14 +134,18 @@ class Keeper:
         async with self._leases.held(f"maintain {table.name}", LEASE_S) as mine:
             if not mine:
                 return
+            began = loop.time()
             with observed("maintain", rows=rows, behind=behind):
                 if behind or untrained:
                     await self._forget_probes(table, spec)
                 await self._tidy(table, spec)
+                untrained = await self._untrained(table, spec, rows, quiet=quiet)  # in one part more
                 if untrained:
                     await self._train(table, spec)
                 if untrained or await self._unmeasured(table, spec, rows):
                     await self._measure(collection, trained=rows if untrained else None)
+        if quiet:
+            seen.rested_at = loop.time() + RESTS * (loop.time() - began)
         seen.clean_at = float("inf") if clean else loop.time() + self._settings.index_keep_versions_s
         version = await table.version()  # with what was written meanwhile
         untrained = await self._untrained(table, spec, await table.count_rows(), quiet=True)

@@ -5,8 +5,10 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import lancedb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,7 +19,9 @@ from services.embedder.index.collection import Collection
 from services.embedder.index.effort import CANDIDATES, METADATA_KEY, Effort, reach_for
 from services.embedder.index.entries import CollectionState, Query
 from services.embedder.index.filters import Comparison, Condition
+from services.embedder.index.leases import Leases
 from services.embedder.index.schema import LIVE, VECTOR, schema_of
+from services.embedder.index.settings import IndexSettings
 from tests.embedder.index.making import LATE_SPEC, SPEC, catalogue, clustered, document, entry
 
 ENTRIES = 2_000
@@ -190,6 +194,31 @@ async def test_an_index_of_many_parts_is_trained_anew(tmp_path: Path) -> None:
                     await asyncio.sleep(0.02)
         assert max(seen) > 1  # what comes is put beside what there is
         assert await recall(collection, 1_004) >= 0.99
+
+
+async def test_what_trickles_in_is_followed_with_rests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with catalogue(tmp_path, **KEPT) as replica:
+        collection = await replica.create("tenant", SPEC)
+        connection = await lancedb.connect_async(tmp_path)
+        kept = keeper.Keeper(connection, await Leases.open(connection), IndexSettings(**KEPT))
+
+        async def look() -> int:
+            """Twice, so that the writing has paused; what the index has not got."""
+            for _ in range(2):
+                await kept.keep("pictures", partial(replica.get, "tenant", SPEC.name))
+            return (await collection.state()).unindexed
+
+        monkeypatch.setattr(keeper, "RESTS", 0)
+        await fill(collection, 0, 1_000)
+        assert await look() == 0
+        monkeypatch.setattr(keeper, "RESTS", 1e6)
+        await fill(collection, 1_000, 1_001)
+        assert await look() == 0
+        await fill(collection, 1_001, 1_002)
+        assert await look() == 1
+        await fill(collection, 1_002, 1_200)
+        assert await look() == 0  # much is followed at once
+        connection.close()
 
 
 async def segments(collection: Collection) -> int:
