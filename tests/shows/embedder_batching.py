@@ -29,7 +29,7 @@ from tests.shows.large_siglip import TOKENS, save_for_older_transformers, save_s
 
 BATCHES = (1, 2, 4, 8, 16)
 """Of which the bare model's best is taken."""
-ROUNDS, PICTURES, SINGLES = 3, 64, 8
+ROUNDS, PICTURES, SINGLES = 8, 32, 8
 TIMEOUT_S = 600
 BAD = 40
 """Which of 64 pictures is cut short."""

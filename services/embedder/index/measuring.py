@@ -73,7 +73,7 @@ async def measure(
     for past, depth in pairwise([0, *depths]):
         best = await recall(depth, ALL, past)
         while (found := await recall(depth, least, past)) < TARGET * best and least < ALL:
-            least = 2 * least if least < partitions else ALL
+            least = 2 * least if 2 * least < partitions else ALL
         reached.append(found)
         probes[depth] = least
     return Effort(probes, candidates, reached[0], datetime.now(UTC), trained, rows)

@@ -1,6 +1,8 @@
 """How far a table's index is searched, so that it finds what there is."""
 
+import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +19,9 @@ FEW = 500
 SAMPLE = 1_024
 """Entries kept in memory, to see how deep it is to what was found. Measured on 100,000, a tenth of which fit, those
 that are unlike the query: 0.995 and more of the 10 nearest are found, by 256 between 0.98 and 0.996."""
+TRUSTED_S = 0.05
+"""So long what is known of a table is not asked for again: its index is not changed sooner after it was noted that it
+will be."""
 MAX_COUNTS = 256
 """Filters of which it is known how many rows fit."""
 
@@ -39,6 +44,8 @@ class Planner:
         self._table = table
         self._spec = spec
         self._version: _Version | None = None
+        self._trusted_until = 0.0
+        """By the loop's clock."""
         self._sample: Vectors | None = None
         self._sampled_for: Effort | None = None
 
@@ -55,25 +62,29 @@ class Planner:
         return None if fitting <= FEW else reach_for(version.effort, limit * version.rows / fitting)
 
     async def wider(
-        self, reach: Reach | None, where: str, limit: int, query: Vectors, scores: np.ndarray
+        self, reach: Reach | None, where: str, limit: int, query: Vectors, scores: Sequence[float]
     ) -> Reach | None:
         """What is to be searched instead, where what fits a filter was found too deep for `reach`: cars alone among
-        the pictures nearest to a cat. None where it was enough. Of one vector an entry.
+        the pictures nearest to a cat. None where it was enough. Of one vector an entry; `scores` best first.
         """
         if not where or reach is None or reach.probes >= ALL:
             return None
         version = self._version  # that `reach` has seen
         depth = float("inf")
         if len(scores) >= limit:
-            depth = np.mean(np.vecdot(await self._sampled(version), query) > scores.min()) * version.rows
+            depth = np.mean(np.vecdot(await self._sampled(version), query) > scores[-1]) * version.rows
         needed = reach_for(version.effort, depth)
         return needed if needed.probes > reach.probes else None
 
     async def _latest(self) -> _Version:
+        now = asyncio.get_running_loop().time()
+        if self._version is not None and now < self._trusted_until:
+            return self._version
         number = await self._table.version()
         if self._version is None or self._version.number != number:
             effort = await noted(self._table, searched_column(self._spec))
             self._version = _Version(number, effort, await self._table.count_rows())
+        self._trusted_until = now + TRUSTED_S
         return self._version
 
     async def _fitting(self, version: _Version, where: str) -> int:

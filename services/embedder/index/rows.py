@@ -61,7 +61,8 @@ def hit_of(row: Mapping[str, object], score: float, spec: CollectionSpec) -> Hit
 def vectors_of(facts: Sequence[bytes], spec: CollectionSpec) -> Vectors:
     """[entries, dimensions] of entries that have one vector each."""
     size = packed_bytes(spec)
-    return unpack([b"".join(told[:size] for told in facts)], spec)[0]
+    packed = b"".join([told[:size] for told in facts])
+    return restore(_quantized(packed, spec), spec.precision, spec.dimensions)
 
 
 def packed_bytes(spec: CollectionSpec) -> int:
