@@ -17,7 +17,7 @@ from services.embedder.index.collection import Collection
 from services.embedder.index.effort import noted
 from services.embedder.index.entries import CollectionSpec, Entry, Query
 from services.embedder.index.filters import Comparison, Condition, Filter
-from services.embedder.index.keeper import RETRAINED_QUIET, SEGMENTS_QUIET
+from services.embedder.index.keeper import RETRAINED_QUIET, SEGMENTS_QUIET, segments
 from services.embedder.index.schema import searched_column
 from services.embedder.models.model import Vectors
 from tests.embedder.index.making import LATE_SPEC, SPEC, catalogue, clustered, entry, unit
@@ -108,18 +108,21 @@ async def _searched(name: str, vectors: Vectors, queries: Vectors) -> _Searched:
     metadata = ({"year": int(year), "price": float(price)} for year, price in zip(years, prices, strict=True))
     documents = ([entry(str(i), vectors[i], metadata=each)] for i, each in enumerate(metadata))
     scores = queries @ vectors.T
-    filters = {f"{count} of {YEARS} years": (_below("year", count), years < count) for count in FILTERED}
-    filters = {"all": (None, np.full(len(vectors), True))} | filters
+
+    def nearest(fits: np.ndarray) -> np.ndarray:
+        return np.argsort(-np.where(fits, scores, -2), axis=1)[:, :10]
+
+    filters = {f"{count} of {YEARS} years": (_below("year", count), nearest(years < count)) for count in FILTERED}
+    filters = {"all": (None, nearest(np.full(len(vectors), True)))} | filters
     async with _filled(spec, documents) as (collection, _):
 
-        async def search(filter: Filter | None, fits: np.ndarray) -> tuple[float, list[float]]:
-            best = np.argsort(-np.where(fits, scores, -2), axis=1)[:, :10]
+        async def search(filter: Filter | None, best: np.ndarray) -> tuple[float, list[float]]:
             took_ms, recalls = [], []
-            for query, nearest in zip(queries, best, strict=True):
+            for query, ids in zip(queries, best.tolist(), strict=True):
                 began = time.perf_counter()
                 hits = await collection.search(Query(query, None, 10, filter=filter))
                 took_ms.append((time.perf_counter() - began) * 1e3)
-                recalls.append(len({int(hit.document_id) for hit in hits} & set(nearest.tolist())) / 10)
+                recalls.append(len({int(hit.document_id) for hit in hits} & set(ids)) / 10)
             return float(np.mean(recalls)), took_ms[WARM_UP:]
 
         rounds = []
@@ -132,7 +135,7 @@ async def _searched(name: str, vectors: Vectors, queries: Vectors) -> _Searched:
         recall = float(np.mean(recalls))
         _tell(f"{name}, all rounds", recall, np.concatenate(rounds))
         _tell(f"{name}, the fastest", recall, fastest)
-        by_price, took_ms = await search(_below("price", limit), prices < limit)
+        by_price, took_ms = await search(_below("price", limit), nearest(prices < limit))
         _tell(f"{name}, by price", by_price, took_ms)
     p50, p99 = np.percentile(fastest, [50, 99])
     return _Searched(round(recall, 4), round(p50, 1), round(p99, 1), round(by_price, 4))
@@ -197,8 +200,7 @@ async def _settled(collection: Collection) -> bool:
     effort = await noted(collection.table, column)
     if state.unindexed or effort is None or not effort.probes:
         return False
-    segments = [each.num_segments for each in await collection.table.list_indices() if each.columns == [column]]
-    if max(segments) > SEGMENTS_QUIET:
+    if await segments(collection.table, column) > SEGMENTS_QUIET:
         return False
     return effort.entries == state.entries < effort.trained * RETRAINED_QUIET
 

@@ -160,8 +160,8 @@ class Keeper:
         growth, most = (RETRAINED_QUIET, SEGMENTS_QUIET) if quiet else (RETRAINED, SEGMENTS)
         column = searched_column(spec)
         effort = await noted(table, column)
-        segments = [each.num_segments for each in await table.list_indices() if each.columns == [column]]
-        return not segments or effort is None or rows >= growth * effort.trained or max(segments) > most
+        parts = await segments(table, column)
+        return parts is None or effort is None or rows >= growth * effort.trained or parts > most
 
     async def _unmeasured(self, table: AsyncTable, spec: CollectionSpec, rows: int) -> bool:
         """Whether there is an index of which it is not known how much must be searched, because it was changed here or
@@ -212,6 +212,11 @@ class Keeper:
 async def _behind(table: AsyncTable) -> int:
     """Rows that an index does not have yet."""
     return max((each.num_unindexed_rows or 0 for each in await table.list_indices()), default=0)
+
+
+async def segments(table: AsyncTable, column: str) -> int | None:
+    """Parts that a column's index is in; None where it has none."""
+    return next((each.num_segments for each in await table.list_indices() if each.columns == [column]), None)
 
 
 async def partitions(table: AsyncTable, spec: CollectionSpec) -> int:

@@ -222,8 +222,7 @@ async def test_what_trickles_in_is_followed_with_rests(tmp_path: Path, monkeypat
 
 
 async def segments(collection: Collection) -> int:
-    index = next(each for each in await collection.table.list_indices() if each.columns == [VECTOR])
-    return index.num_segments
+    return await keeper.segments(collection.table, VECTOR)
 
 
 async def test_an_index_of_nothing_has_a_partition(tmp_path: Path) -> None:
