@@ -16,7 +16,6 @@ from evals.figures import Figure
 from services.embedder.index.collection import Collection
 from services.embedder.index.effort import noted
 from services.embedder.index.entries import CollectionSpec, Entry, Query
-from services.embedder.index.filters import Comparison, Condition, Filter
 from services.embedder.index.keeper import RETRAINED_QUIET, SEGMENTS_QUIET, segments
 from services.embedder.index.schema import searched_column
 from services.embedder.models.model import Vectors
@@ -24,15 +23,14 @@ from tests.embedder.index.making import LATE_SPEC, SPEC, catalogue, clustered, e
 from tests.embedder.index.sharing import share
 from tests.s3_server import BUCKET, s3_server
 from tests.shows.growth_chart import Growth, draw
+from tests.shows.joined_replica import HITS, TENANT, WARM_UP, Question, answer, joined
 from tests.shows.page_world import DIMENSIONS as PAGE_DIMENSIONS
 from tests.shows.page_world import PageWorld
 
 RESULTS = Path(__file__).parents[2] / "bench/results"
 
 ENTRIES, DIMENSIONS = 100_000, 768
-QUERIES, WARM_UP = 100, 10
-ROUNDS = 10
-"""The same searches again: a machine that others share is at times slower by half, for seconds or minutes."""
+QUERIES, ROUNDS = 100, 10
 YEARS, FILTERED = 100, (30, 10, 1)
 """Years that the entries have, and how many of them a filter lets pass."""
 CHEAP = 0.1
@@ -91,8 +89,8 @@ async def replicas() -> list[Figure]:
 
 @dataclass(frozen=True)
 class _Searched:
-    """Without a filter and with those of years, together: recall at 10, and latencies in the fastest round; recall with
-    that of the price."""
+    """By a replica that has joined, over all rounds, without a filter and with those of years, together: recall at 10,
+    and latencies; recall with that of the price."""
 
     recall: float
     p50_ms: float
@@ -104,56 +102,45 @@ async def _searched(name: str, vectors: Vectors, queries: Vectors) -> _Searched:
     spec = replace(SPEC, dimensions=DIMENSIONS)
     years = np.arange(len(vectors)) % YEARS
     prices = vectors @ unit(np.random.default_rng(2).normal(size=DIMENSIONS))
-    limit = float(np.quantile(prices, CHEAP))
     metadata = ({"year": int(year), "price": float(price)} for year, price in zip(years, prices, strict=True))
     documents = ([entry(str(i), vectors[i], metadata=each)] for i, each in enumerate(metadata))
     scores = queries @ vectors.T
 
-    def nearest(fits: np.ndarray) -> np.ndarray:
-        return np.argsort(-np.where(fits, scores, -2), axis=1)[:, :10]
+    def below(field: str | None, limit: float, fits: np.ndarray) -> Question:
+        return Question(field, limit, np.argsort(-np.where(fits, scores, -2), axis=1)[:, :HITS].tolist())
 
-    filters = {f"{count} of {YEARS} years": (_below("year", count), nearest(years < count)) for count in FILTERED}
-    filters = {"all": (None, nearest(np.full(len(vectors), True)))} | filters
-    async with _filled(spec, documents) as (collection, _):
-
-        async def search(filter: Filter | None, best: np.ndarray) -> tuple[float, list[float]]:
-            took_ms, recalls = [], []
-            for query, ids in zip(queries, best.tolist(), strict=True):
-                began = time.perf_counter()
-                hits = await collection.search(Query(query, None, 10, filter=filter))
-                took_ms.append((time.perf_counter() - began) * 1e3)
-                recalls.append(len({int(hit.document_id) for hit in hits} & set(ids)) / 10)
-            return float(np.mean(recalls)), took_ms[WARM_UP:]
-
-        rounds = []
-        for number in range(ROUNDS):
-            recalls, took_ms = zip(*[await search(*each) for each in filters.values()], strict=True)
-            told = ", ".join(f"{what} {np.median(took):.1f}" for what, took in zip(filters, took_ms, strict=True))
-            print(f"  {name}, p50 in ms, round {number + 1} of {ROUNDS}: {told}", file=sys.stderr, flush=True)
-            rounds.append(np.concatenate(took_ms))
-        fastest = min(rounds, key=np.median)
-        recall = float(np.mean(recalls))
-        _tell(f"{name}, all rounds", recall, np.concatenate(rounds))
-        _tell(f"{name}, the fastest", recall, fastest)
-        by_price, took_ms = await search(_below("price", limit), nearest(prices < limit))
-        _tell(f"{name}, by price", by_price, took_ms)
-    p50, p99 = np.percentile(fastest, [50, 99])
-    return _Searched(round(recall, 4), round(p50, 1), round(p99, 1), round(by_price, 4))
+    questions = {"all": below(None, 0, np.full(len(vectors), True))}
+    questions |= {f"{count} of {YEARS} years": below("year", count, years < count) for count in FILTERED}
+    limit = float(np.quantile(prices, CHEAP))
+    by_price = {"by price": below("price", limit, prices < limit)}
+    async with _filled(spec, documents) as (collection, folder):
+        for what, question in questions.items():
+            own = await answer(collection, queries, question)
+            _tell(f"{name}, by who has stored it, {what}", own.recall, own.took_ms)
+        rounds = await joined(folder, spec.name, queries, questions, ROUNDS)
+        (price,) = await joined(folder, spec.name, queries, by_price, 1)
+    answers = [each for answers in rounds for each in answers.values()]
+    recall, by_price_recall = float(np.mean([each.recall for each in answers])), price["by price"].recall
+    took_ms = np.concatenate([each.took_ms for each in answers])
+    _tell(f"{name}, by who has joined", recall, took_ms)
+    _tell(f"{name}, by price", by_price_recall, price["by price"].took_ms)
+    p50, p99 = np.percentile(took_ms, [50, 99])
+    return _Searched(round(recall, 4), round(p50, 1), round(p99, 1), round(by_price_recall, 4))
 
 
 async def _grown(count: int) -> Growth:
     spec = replace(LATE_SPEC, dimensions=PAGE_DIMENSIONS)
     world = PageWorld(count)
     queries = world.queries(PAGE_QUERIES)
-    best = await asyncio.to_thread(world.nearest, queries, 10)
+    best = await asyncio.to_thread(world.nearest, queries, HITS)
     documents = ([entry(str(i), page)] for block in world.blocks() for i, page in block)
     took_ms, recalls = [], []
     async with _filled(spec, documents) as (collection, folder):
         for query, nearest in zip(queries, best, strict=True):
             began = time.perf_counter()
-            hits = await collection.search(Query(query, None, 10))
+            hits = await collection.search(Query(query, None, HITS))
             took_ms.append((time.perf_counter() - began) * 1e3)
-            recalls.append(len({int(hit.document_id) for hit in hits} & set(nearest)) / 10)
+            recalls.append(len({int(hit.document_id) for hit in hits} & set(nearest)) / HITS)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     _tell(f"{count} pages", np.mean(recalls), took_ms[WARM_UP:])
     p50, p99 = np.percentile(took_ms[WARM_UP:], [50, 99])
@@ -165,7 +152,7 @@ async def _filled(spec: CollectionSpec, documents: Iterable[list[Entry]]) -> Asy
     """A collection that has the documents, all of them in its index, with nothing left for maintenance to do."""
     with tempfile.TemporaryDirectory() as folder:
         async with catalogue(folder, index_maintenance_s=_LOOKED_S) as replica:
-            collection = await replica.create("show", spec)
+            collection = await replica.create(TENANT, spec)
             began = time.monotonic()
             maintenance = asyncio.create_task(replica.run())
             for block in _blocks(documents):
@@ -209,10 +196,6 @@ def _blocks(documents: Iterable[list[Entry]]) -> Iterator[list[list[Entry]]]:
     documents = iter(documents)
     while block := list(islice(documents, _BLOCK)):
         yield block
-
-
-def _below(field: str, limit: float) -> Filter:
-    return ((Condition(field, Comparison.LESS, (limit,)),),)
 
 
 def _tell(what: str, recall: float, took_ms: Sequence[float]) -> None:
