@@ -68,15 +68,15 @@ async def measure(
         while await recall(DEPTHS[0], ALL) < TARGET and candidates < MAX_CANDIDATES:
             candidates *= 2
     probes: dict[int, int] = {}
-    reached: list[float] = []
+    reached: dict[int, float] = {}
     least = 1
     for past, depth in pairwise([0, *depths]):
         best = await recall(depth, ALL, past)
         while (found := await recall(depth, least, past)) < TARGET * best and least < ALL:
             least = 2 * least if 2 * least < partitions else ALL
-        reached.append(found)
+        reached[depth] = found
         probes[depth] = least
-    return Effort(probes, candidates, reached[0], datetime.now(UTC), trained, rows)
+    return Effort(probes, candidates, reached[DEPTHS[0]], datetime.now(UTC), trained, rows)
 
 
 async def _samples(table: AsyncTable, spec: CollectionSpec, rows: int, chosen: np.random.Generator) -> list[Vectors]:
