@@ -108,6 +108,7 @@ class _Contest:
         return float(np.asarray(ours) @ np.asarray(await self.bare.vector(self.files[0])))
 
     async def saturate(self) -> None:
+        """All by their totals: a pass that the machine held up counts on every side, or on none."""
         passes = PICTURES // self.batch
         before = [await self.bare.forward_s(self.batch) for _ in range(passes)]
         ours = await self._all_at_once(self._embed)
@@ -116,7 +117,7 @@ class _Contest:
         one_by_one = await self.bare.one_by_one_s(self.files)
         self._note(
             self.saturated,
-            bare=self.batch / median(before + after),
+            bare=2 * PICTURES / sum(before + after),
             ours=PICTURES / ours,
             infinity=PICTURES / theirs,
             one_by_one=PICTURES / one_by_one,
