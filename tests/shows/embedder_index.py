@@ -15,7 +15,7 @@ import numpy as np
 from evals.figures import Figure
 from services.embedder.index.collection import Collection
 from services.embedder.index.effort import noted
-from services.embedder.index.entries import CollectionSpec, Entry, Query
+from services.embedder.index.entries import CollectionSpec, Entry
 from services.embedder.index.keeper import RETRAINED_QUIET, SEGMENTS_QUIET, segments
 from services.embedder.index.schema import searched_column
 from services.embedder.models.model import Vectors
@@ -23,7 +23,7 @@ from tests.embedder.index.making import LATE_SPEC, SPEC, catalogue, clustered, e
 from tests.embedder.index.sharing import share
 from tests.s3_server import BUCKET, s3_server
 from tests.shows.growth_chart import Growth, draw
-from tests.shows.joined_replica import HITS, TENANT, WARM_UP, Question, answer, joined
+from tests.shows.joined_replica import HITS, TENANT, Question, answer, joined
 from tests.shows.page_world import DIMENSIONS as PAGE_DIMENSIONS
 from tests.shows.page_world import PageWorld
 
@@ -134,17 +134,12 @@ async def _grown(count: int) -> Growth:
     queries = world.queries(PAGE_QUERIES)
     best = await asyncio.to_thread(world.nearest, queries, HITS)
     documents = ([entry(str(i), page)] for block in world.blocks() for i, page in block)
-    took_ms, recalls = [], []
     async with _filled(spec, documents) as (collection, folder):
-        for query, nearest in zip(queries, best, strict=True):
-            began = time.perf_counter()
-            hits = await collection.search(Query(query, None, HITS))
-            took_ms.append((time.perf_counter() - began) * 1e3)
-            recalls.append(len({int(hit.document_id) for hit in hits} & set(nearest)) / HITS)
+        answered = await answer(collection, queries, Question(None, 0, best))
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    _tell(f"{count} pages", np.mean(recalls), took_ms[WARM_UP:])
-    p50, p99 = np.percentile(took_ms[WARM_UP:], [50, 99])
-    return Growth(count, round(float(np.mean(recalls)), 3), p50, p99, size)
+    _tell(f"{count} pages", answered.recall, answered.took_ms)
+    p50, p99 = np.percentile(answered.took_ms, [50, 99])
+    return Growth(count, round(answered.recall, 3), p50, p99, size)
 
 
 @asynccontextmanager

@@ -43,10 +43,9 @@ class Answered:
     """Of each query but the first ones."""
 
 
-async def answer(collection: Collection, queries: Vectors, question: Question) -> Answered:
+async def answer(collection: Collection, queries: Sequence[Vectors], question: Question) -> Answered:
     """One query after the other."""
-    condition = Condition(question.field or "", Comparison.LESS, (question.below,))
-    filter = ((condition,),) if question.field else None
+    filter = question.field and ((Condition(question.field, Comparison.LESS, (question.below,)),),)
     took_ms, found = [], []
     for query, best in zip(queries, question.best, strict=True):
         began = time.perf_counter()
