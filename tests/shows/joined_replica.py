@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import uvloop
 
 from services.embedder.index.collection import Collection
 from services.embedder.index.entries import Query
@@ -83,4 +84,5 @@ async def _main(place: str, collection: str, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the one that services run on
+        runner.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
