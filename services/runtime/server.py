@@ -61,8 +61,7 @@ def main(service_factory: Callable[[], Service], settings: ServiceSettings) -> N
     telemetry.configure(settings.service, settings)
     try:
         # uvloop is the faster one under gRPC: bench/results/loop.txt
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            code = runner.run(_make_and_serve(service_factory, settings))
+        code = uvloop.run(_make_and_serve(service_factory, settings))
     except BadSetting as error:
         settings.refuse(error)
     finally:

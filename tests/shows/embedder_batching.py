@@ -110,15 +110,14 @@ class _Contest:
 
     async def saturate(self) -> None:
         """All by their totals: a pass that the machine held up counts on every side, or on none."""
-        passes = PICTURES // self.batch
-        before = [await self.bare.forward_s(self.batch) for _ in range(passes)]
+        before = await self.bare.forward_s(PICTURES, self.batch)
         ours = await self._all_at_once(self._embed)
         theirs = await self._all_at_once(self.infinity.embed)
-        after = [await self.bare.forward_s(self.batch) for _ in range(passes)]
+        after = await self.bare.forward_s(PICTURES, self.batch)
         one_by_one = await self.bare.one_by_one_s(self.files)
         self._note(
             self.saturated,
-            bare=2 * PICTURES / sum(before + after),
+            bare=2 * PICTURES / (before + after),
             ours=PICTURES / ours,
             infinity=PICTURES / theirs,
             one_by_one=PICTURES / one_by_one,
@@ -128,7 +127,7 @@ class _Contest:
         """Each turn begins with another: whoever comes next finds caches and threads as the one before left them."""
         picture = self.files[0].read_bytes()
         contestants: list[tuple[str, Callable[[], Awaitable[float]]]] = [
-            ("bare", lambda: self.bare.forward_s(1)),
+            ("bare", lambda: self.bare.forward_s(1, 1)),
             ("ours", lambda: _seconds(self._embed(picture))),
             ("infinity", lambda: _seconds(self.infinity.embed(picture))),
         ]
@@ -194,8 +193,7 @@ async def _best_batch(bare: BareSiglip) -> int:
     seconds = dict.fromkeys(BATCHES, 0.0)
     for _ in range(BATCH_ROUNDS):
         for batch in BATCHES:
-            for _ in range(max(BATCHES) // batch):
-                seconds[batch] += await bare.forward_s(batch)
+            seconds[batch] += await bare.forward_s(max(BATCHES), batch)
     told = ", ".join(f"{batch} {BATCH_ROUNDS * max(BATCHES) / took:.2f}" for batch, took in seconds.items())
     best = min(seconds, key=seconds.__getitem__)
     print(f"  the bare model's best batch is {best}; pictures a second: {told}", file=sys.stderr, flush=True)

@@ -84,5 +84,4 @@ async def _main(place: str, collection: str, rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # the one that services run on
-        runner.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    uvloop.run(_main(sys.argv[1], sys.argv[2], int(sys.argv[3])))  # as services do

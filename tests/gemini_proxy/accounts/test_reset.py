@@ -76,6 +76,5 @@ def test_it_is_a_store_that_is_away_for_a_moment() -> None:
 
     with valkey_server(save="") as store:
         relay = Relay(int(store.connection_url.rpartition(":")[2]))
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(reserve(relay))
+        uvloop.run(reserve(relay))
         relay.close()
